@@ -1,0 +1,271 @@
+//! The command line: every flag and its help, from which completions and manual pages are made.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Watches logs, bans attackers, tells MISP about every one of them.
+#[derive(Debug, Parser)]
+#[command(name = "fail2misp", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Folders {
+    /// Our own configuration
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "FAIL2MISP_CONFIG",
+        default_value = "/etc/fail2misp/config.toml",
+        hide_env_values = true
+    )]
+    pub(crate) config: PathBuf,
+
+    /// fail2ban's configuration [default: `jails.path` of the configuration, else /etc/fail2ban
+    /// where it exists, else the built-in jails]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "FAIL2MISP_FAIL2BAN_DIR",
+        hide_env_values = true
+    )]
+    pub(crate) fail2ban_dir: Option<PathBuf>,
+
+    /// Where bans, the outbox and the spool are kept
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "FAIL2MISP_STATE",
+        default_value = "/var/lib/fail2misp",
+        hide_env_values = true
+    )]
+    pub(crate) state: PathBuf,
+
+    /// Where the control sockets are
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "FAIL2MISP_RUNTIME",
+        default_value = "/run/fail2misp",
+        hide_env_values = true
+    )]
+    pub(crate) runtime: PathBuf,
+}
+
+impl Folders {
+    /// Where guard answers.
+    pub(crate) fn guard_socket(&self) -> PathBuf {
+        self.runtime.join("guard/control.sock")
+    }
+
+    /// Where exchange answers.
+    pub(crate) fn exchange_socket(&self) -> PathBuf {
+        self.runtime.join("exchange/control.sock")
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows the whole story on this machine, with nothing configured and nothing installed
+    Demo(Demo),
+    /// Guards this host: follows logs, bans, tells MISP
+    Run(Run),
+    /// Tells MISP about one offender: called by fail2ban's action
+    #[command(alias = "misp_add_attribute.sh")]
+    Report(Report),
+    /// Shows what the running daemon does, or one jail of it
+    Status(Status),
+    /// Lifts bans
+    Unban(Unban),
+    /// Asks whether the daemon answers
+    Ping(Format),
+    /// Lists what MISP has not confirmed
+    Outbox(Format),
+    /// Serves a small MISP-compatible server
+    Hub(Hub),
+    /// Delivers what lies in the outbox, then ends: started by `report` where no daemon runs
+    #[command(hide = true)]
+    Deliver,
+}
+
+/// How the output is written.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Format {
+    /// How the output is written
+    #[arg(short, long = "output", value_enum, value_name = "FORMAT", default_value = "human")]
+    output: Output,
+
+    /// The short form of `-o json`
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+}
+
+impl Format {
+    /// Whether JSON was asked for.
+    pub(crate) fn is_json(self) -> bool {
+        self.json || self.output == Output::Json
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Output {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Keeps the hub and the guard up until the program is ended
+    #[arg(long)]
+    pub(crate) stay: bool,
+
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Runs one half alone
+    #[arg(long, value_enum, value_name = "HALF")]
+    pub(crate) only: Option<Half>,
+
+    /// Decides and logs, but moves no firewall, tells nobody and keeps its state in memory
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Half {
+    /// Follows logs and bans
+    Guard,
+    /// Talks to MISP
+    Exchange,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The offender: an address or a prefix
+    #[arg(value_name = "IP")]
+    pub(crate) ip: String,
+
+    /// The article's form: KEY URL EVENT SIGHT, its script's other four arguments
+    #[arg(
+        value_names = ["KEY", "URL", "EVENT", "SIGHT"],
+        num_args = 4,
+        conflicts_with_all = ["jail", "action"]
+    )]
+    pub(crate) article: Vec<OsString>,
+
+    /// The jail that bans, whose action says which MISP is told
+    #[arg(long, value_name = "NAME")]
+    pub(crate) jail: Option<String>,
+
+    /// fail2ban's name for the action, where a jail has several of ours
+    #[arg(long, value_name = "NAME")]
+    pub(crate) action: Option<String>,
+
+    /// The failures that led to the ban
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) failures: u32,
+
+    /// When the ban began [default: now]
+    #[arg(long, value_name = "EPOCH")]
+    pub(crate) time: Option<f64>,
+
+    /// How long the ban stands, -1 for ever
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(crate) bantime: Option<f64>,
+
+    /// 1 where fail2ban only restores the ban after a restart: then nobody is told
+    #[arg(long, value_name = "0|1", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub(crate) restored: u8,
+
+    /// `-`: the matched lines come by standard input
+    #[arg(long, value_name = "-", value_parser = ["-"])]
+    pub(crate) matches: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// One jail
+    pub(crate) jail: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Unban {
+    /// A jail, or else every jail, and the addresses
+    #[arg(value_name = "[JAIL] IP", required_unless_present = "all", num_args = 1..)]
+    pub(crate) words: Vec<String>,
+
+    /// Lifts every ban
+    #[arg(long, conflicts_with = "words")]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Hub {
+    #[command(subcommand)]
+    pub(crate) command: Option<HubCommand>,
+
+    /// Where it listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8420")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where it keeps events, attributes, sightings and keys [default: `hub` in the state folder]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Serves without encryption beyond this machine, too
+    #[arg(long)]
+    pub(crate) insecure_http: bool,
+
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HubCommand {
+    /// Lists, makes and revokes API keys
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Lists the keys, without their secrets
+    List(Format),
+    /// Makes a key and prints it once
+    Add {
+        /// Who uses it
+        name: String,
+        /// It may look, not write
+        #[arg(long)]
+        read_only: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Revokes a key
+    Revoke {
+        /// Who uses it
+        name: String,
+    },
+}
