@@ -1,15 +1,41 @@
 //! The one protocol that the halves, the command line and the decoys speak over a Unix socket.
 //!
-//! One JSON object a line each way.
+//! One JSON object a line each way, a request and then its answer. Who may ask what is decided
+//! by the kernel's word of who is at the other end ([`Caller`]), never by what is said.
+//!
+//! - [`guard`]: what guard is asked, and answers
+//! - [`exchange`]: what exchange is asked, and answers
+//! - [`Client`] and [`Server`]: the two ends, for either protocol
 
-use jail::NumberedBan;
-use serde::{Deserialize, Serialize};
+mod caller;
+mod client;
+pub mod exchange;
+mod frame;
+pub mod guard;
+mod server;
 
-/// A part of guard's append-only log of bans.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BanLog {
-    /// Which log this is; another one after guard.db was made anew, and then numbers start again.
-    pub log: String,
-    /// Bans after the number that was asked for, in order.
-    pub bans: Vec<NumberedBan>,
+pub use caller::{Accounts, Caller, Role};
+pub use client::{Client, ClientError};
+pub use frame::FrameError;
+pub use guard::BanLog;
+pub use server::{Refusal, Server, ServerError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// One side of a conversation: what may be asked, and what is then answered.
+pub trait Request: Serialize + DeserializeOwned + Send + 'static {
+    /// What is answered.
+    type Answer: Serialize + DeserializeOwned + std::fmt::Debug;
+
+    /// Whether a caller in this role may ask for this.
+    fn allows(&self, role: Role) -> bool;
+}
+
+/// What crosses the socket for one request.
+#[derive(Debug, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply<A> {
+    Done(A),
+    Refused(Refusal),
 }

@@ -1,0 +1,164 @@
+//! What exchange is asked, and answers.
+
+use std::path::Path;
+
+use jail::Subject;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Client, ClientError, Request, Role};
+
+/// What exchange can be asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ExchangeRequest {
+    /// Whether it is there.
+    Ping,
+    /// How it is.
+    Status,
+    /// What MISP has not confirmed yet, oldest first.
+    Outbox {
+        /// The most entries to answer with.
+        limit: u32,
+    },
+}
+
+impl Request for ExchangeRequest {
+    type Answer = ExchangeAnswer;
+
+    fn allows(&self, role: Role) -> bool {
+        role == Role::Operator
+    }
+}
+
+/// What exchange answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExchangeAnswer {
+    /// To [`ExchangeRequest::Ping`].
+    Pong,
+    /// To [`ExchangeRequest::Status`].
+    Status(ExchangeStatus),
+    /// To [`ExchangeRequest::Outbox`].
+    Outbox(Vec<OutboxEntry>),
+}
+
+/// How exchange is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExchangeStatus {
+    /// The release that runs.
+    pub version: String,
+    /// How far guard's log of bans is taken care of; `None` before the first ban.
+    pub place: Option<LogPlace>,
+    /// Reports that wait in the spool.
+    pub n_spooled: u64,
+    /// Each destination.
+    pub destinations: Vec<DestinationStatus>,
+}
+
+/// A place in guard's log of bans.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct LogPlace {
+    /// Which log.
+    pub log: String,
+    /// The last number that was taken care of.
+    pub number: u64,
+}
+
+/// How one destination is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DestinationStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its address, without any secret.
+    pub url: String,
+    /// What it has not confirmed yet.
+    pub depth: u64,
+    /// When the oldest of that was accepted.
+    #[serde(with = "jiff::fmt::serde::timestamp::second::optional")]
+    pub oldest: Option<Timestamp>,
+    /// What it refused for good and was set aside.
+    pub n_set_aside: u64,
+    /// When it last confirmed anything.
+    #[serde(with = "jiff::fmt::serde::timestamp::second::optional")]
+    pub last_success: Option<Timestamp>,
+    /// What it last answered that was no success, and is not mended since.
+    pub last_error: Option<String>,
+    /// When it is tried next.
+    #[serde(with = "jiff::fmt::serde::timestamp::second::optional")]
+    pub next_try: Option<Timestamp>,
+}
+
+/// One entry of the outbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutboxEntry {
+    /// Its number in the outbox.
+    pub id: u64,
+    /// Where it goes.
+    pub destination: String,
+    /// Who was banned.
+    pub subject: Subject,
+    /// In which jail.
+    pub jail: String,
+    /// When the ban began.
+    #[serde(with = "jiff::fmt::serde::timestamp::second::required")]
+    pub time: Timestamp,
+    /// How often it was tried.
+    pub n_tried: u32,
+    /// When it is tried next; `None` where it was set aside.
+    #[serde(with = "jiff::fmt::serde::timestamp::second::optional")]
+    pub next_try: Option<Timestamp>,
+    /// Why it is still here.
+    pub why: Option<String>,
+}
+
+/// Exchange, as its callers see it.
+#[derive(Debug)]
+pub struct ExchangeClient(Client);
+
+impl ExchangeClient {
+    /// Connects to the exchange that listens at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`].
+    pub fn connect(path: &Path) -> Result<Self, ClientError> {
+        Client::connect(path).map(Self)
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`], here and in all that follows.
+    pub fn ping(&mut self) -> Result<(), ClientError> {
+        match self.0.ask(&ExchangeRequest::Ping)? {
+            ExchangeAnswer::Pong => Ok(()),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn status(&mut self) -> Result<ExchangeStatus, ClientError> {
+        match self.0.ask(&ExchangeRequest::Status)? {
+            ExchangeAnswer::Status(status) => Ok(status),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    /// What MISP has not confirmed yet, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxEntry>, ClientError> {
+        match self.0.ask(&ExchangeRequest::Outbox { limit })? {
+            ExchangeAnswer::Outbox(entries) => Ok(entries),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! What guard is asked, and answers.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jail::{Ban, Failure, NumberedBan, Subject};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Client, ClientError, Request, Role};
+
+/// The jails that a decoy may report failures for begin with this.
+const DECOY_JAILS: &str = "decoy-";
+
+/// What guard can be asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub enum GuardRequest {
+    /// Whether it is there.
+    Ping,
+    /// How it is.
+    Status,
+    /// How one jail is.
+    JailStatus {
+        /// The jail.
+        jail: String,
+    },
+    /// Who is banned now, in every jail; only these subjects where any are named.
+    Banned {
+        /// The subjects, or none for all.
+        subjects: Vec<Subject>,
+    },
+    /// Ban by hand.
+    Ban {
+        /// The jail that bans.
+        jail: String,
+        /// Whom.
+        subjects: Vec<Subject>,
+        /// Even an address that guard would rather not ban.
+        force: bool,
+    },
+    /// Lift bans.
+    Unban {
+        /// In this jail; in all where it is missing.
+        jail: Option<String>,
+        /// Whose; everybody's where it is missing. A prefix lifts the bans of all in it.
+        subjects: Option<Vec<Subject>>,
+    },
+    /// A part of the log of bans. Waits where there is none after `after` yet.
+    BansSince {
+        /// The last number that the caller has; 0 for none.
+        after: u64,
+        /// The most bans to answer with; guard has a limit of its own.
+        limit: u32,
+        /// How long to wait for a ban before answering with none.
+        wait_ms: u32,
+    },
+    /// The caller has taken care of every ban up to `number`; guard may forget them.
+    Reached {
+        /// The log that the number belongs to.
+        log: String,
+        /// The last number that was taken care of.
+        number: u64,
+    },
+    /// Counts a failure that a decoy saw.
+    Failure(Failure),
+    /// Reads the configuration again.
+    Reload,
+}
+
+impl Request for GuardRequest {
+    type Answer = GuardAnswer;
+
+    fn allows(&self, role: Role) -> bool {
+        match role {
+            Role::Operator => true,
+            Role::Exchange => {
+                matches!(self, Self::Ping | Self::BansSince { .. } | Self::Reached { .. })
+            }
+            Role::Decoy => match self {
+                Self::Ping => true,
+                Self::Failure(failure) => failure.jail.starts_with(DECOY_JAILS),
+                _ => false,
+            },
+            Role::Nobody => false,
+        }
+    }
+}
+
+/// What guard answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardAnswer {
+    /// To [`GuardRequest::Ping`].
+    Pong,
+    /// To [`GuardRequest::Status`].
+    Status(GuardStatus),
+    /// To [`GuardRequest::JailStatus`].
+    JailStatus(JailStatus),
+    /// To [`GuardRequest::Banned`].
+    Banned(Vec<Ban>),
+    /// To [`GuardRequest::Ban`] and [`GuardRequest::Unban`]: how many bans that changed.
+    Changed(u64),
+    /// To [`GuardRequest::BansSince`].
+    BanLog(BanLog),
+    /// To what asks for nothing back.
+    Done,
+}
+
+/// A part of guard's append-only log of bans.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BanLog {
+    /// Which log this is; another one after guard.db was made anew, and then numbers start again.
+    pub log: String,
+    /// Bans after the number that was asked for, in order.
+    pub bans: Vec<NumberedBan>,
+}
+
+/// How guard is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GuardStatus {
+    /// The release that runs.
+    pub version: String,
+    /// When it started.
+    #[serde(with = "jiff::fmt::serde::timestamp::second::required")]
+    pub started: Timestamp,
+    /// What holds the bans, in words: `nftables, table inet fail2misp`.
+    pub firewall: String,
+    /// The jails that guard, in the order of the configuration.
+    pub jails: Vec<JailStatus>,
+    /// The jails that do not, and why.
+    pub disabled: Vec<DisabledJail>,
+    /// The log of bans.
+    pub ban_log: BanLogStatus,
+}
+
+/// How one jail is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JailStatus {
+    /// Its name.
+    pub jail: String,
+    /// Subjects with failures that still count.
+    pub currently_failed: u64,
+    /// Failures since the start.
+    pub total_failed: u64,
+    /// The files that are followed.
+    pub files: Vec<String>,
+    /// The patterns of `logpath` that name no file yet.
+    pub awaited: Vec<String>,
+    /// What is read from the journal; empty where files are.
+    pub journal_matches: Vec<String>,
+    /// Bans that stand.
+    pub currently_banned: u64,
+    /// Bans since the start, restored ones included.
+    pub total_banned: u64,
+    /// Who is banned, in the order of the bans.
+    pub banned: Vec<Subject>,
+    /// What its administrator should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A jail that does not guard.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct DisabledJail {
+    /// Its name.
+    pub jail: String,
+    /// Why not, with the remedy.
+    pub why: String,
+}
+
+/// How the log of bans is.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct BanLogStatus {
+    /// Which log.
+    pub log: String,
+    /// The number of the last ban; 0 for none.
+    pub last: u64,
+    /// The number that its follower has taken care of.
+    pub reached: u64,
+}
+
+/// Guard, as its callers see it.
+#[derive(Debug)]
+pub struct GuardClient(Client);
+
+impl GuardClient {
+    /// Connects to the guard that listens at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`].
+    pub fn connect(path: &Path) -> Result<Self, ClientError> {
+        Client::connect(path).map(Self)
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`], here and in all that follows.
+    pub fn ping(&mut self) -> Result<(), ClientError> {
+        match self.0.ask(&GuardRequest::Ping)? {
+            GuardAnswer::Pong => Ok(()),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn status(&mut self) -> Result<GuardStatus, ClientError> {
+        match self.0.ask(&GuardRequest::Status)? {
+            GuardAnswer::Status(status) => Ok(status),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    /// How one jail is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`]; refused where there is no such jail.
+    pub fn jail_status(&mut self, jail: &str) -> Result<JailStatus, ClientError> {
+        match self.0.ask(&GuardRequest::JailStatus { jail: jail.to_owned() })? {
+            GuardAnswer::JailStatus(status) => Ok(status),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    /// The bans that stand, in every jail; only of `subjects` where any are named.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn banned(&mut self, subjects: &[Subject]) -> Result<Vec<Ban>, ClientError> {
+        match self.0.ask(&GuardRequest::Banned { subjects: subjects.to_owned() })? {
+            GuardAnswer::Banned(bans) => Ok(bans),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    /// Bans by hand, and tells how many were not banned before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`]; refused where there is no such jail.
+    pub fn ban(
+        &mut self,
+        jail: &str,
+        subjects: &[Subject],
+        force: bool,
+    ) -> Result<u64, ClientError> {
+        let (jail, subjects) = (jail.to_owned(), subjects.to_owned());
+        self.changed(&GuardRequest::Ban { jail, subjects, force })
+    }
+
+    /// Lifts bans, of all jails and of everybody where none is named, and tells how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`]; refused where there is no such jail.
+    pub fn unban(
+        &mut self,
+        jail: Option<&str>,
+        subjects: Option<&[Subject]>,
+    ) -> Result<u64, ClientError> {
+        let (jail, subjects) = (jail.map(str::to_owned), subjects.map(<[_]>::to_vec));
+        self.changed(&GuardRequest::Unban { jail, subjects })
+    }
+
+    /// The bans after number `after`, at most `limit`; waits for one where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn bans_since(
+        &mut self,
+        after: u64,
+        limit: u32,
+        wait: Duration,
+    ) -> Result<BanLog, ClientError> {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        let request = GuardRequest::BansSince { after, limit, wait_ms };
+        match self.0.ask_patiently(&request, wait)? {
+            GuardAnswer::BanLog(log) => Ok(log),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    /// Tells that every ban of `log` up to `number` is taken care of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn reached(&mut self, log: &str, number: u64) -> Result<(), ClientError> {
+        self.done(&GuardRequest::Reached { log: log.to_owned(), number })
+    }
+
+    /// Has a failure counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`]; refused where there is no such jail.
+    pub fn failure(&mut self, failure: Failure) -> Result<(), ClientError> {
+        self.done(&GuardRequest::Failure(failure))
+    }
+
+    /// Has the configuration read again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`]; refused where the configuration is broken, and then nothing changed.
+    pub fn reload(&mut self) -> Result<(), ClientError> {
+        self.done(&GuardRequest::Reload)
+    }
+
+    fn changed(&mut self, request: &GuardRequest) -> Result<u64, ClientError> {
+        match self.0.ask(request)? {
+            GuardAnswer::Changed(n) => Ok(n),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    fn done(&mut self, request: &GuardRequest) -> Result<(), ClientError> {
+        match self.0.ask(request)? {
+            GuardAnswer::Done => Ok(()),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+    use super::*;
+
+    #[track_caller]
+    fn check(request: &str, may: [bool; 4]) {
+        let request: GuardRequest = serde_json::from_str(request).unwrap();
+        let roles = [Role::Operator, Role::Exchange, Role::Decoy, Role::Nobody];
+        assert_eq!(roles.map(|role| request.allows(role)), may, "{request:?}");
+    }
+
+    #[test]
+    fn who_may_ask_what() {
+        check(r#"{"ask":"ping"}"#, [true, true, true, false]);
+        check(r#"{"ask":"status"}"#, [true, false, false, false]);
+        check(
+            r#"{"ask":"bans_since","after":0,"limit":9,"wait_ms":0}"#,
+            [true, true, false, false],
+        );
+        check(r#"{"ask":"reached","log":"x","number":9}"#, [true, true, false, false]);
+        check(
+            r#"{"ask":"ban","jail":"sshd","subjects":["192.0.2.1"],"force":false}"#,
+            [true, false, false, false],
+        );
+        check(r#"{"ask":"unban","jail":null,"subjects":null}"#, [true, false, false, false]);
+        check(&failure("decoy-ssh"), [true, false, true, false]);
+        check(&failure("sshd"), [true, false, false, false]); // a decoy speaks for decoys alone
+    }
+
+    fn failure(jail: &str) -> String {
+        format!(
+            r#"{{"ask":"failure","jail":"{jail}","subject":"192.0.2.1","time":1,"n_attempts":1,
+            "matches":[],"fields":[]}}"#
+        )
+    }
+}
