@@ -94,6 +94,20 @@ pub enum BanTime {
     Permanent,
 }
 
+impl BanTime {
+    /// When a ban that begins at `since` ends; `None` where it never does.
+    pub fn after(self, since: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Seconds(seconds) => Some(
+                since
+                    .checked_add(SignedDuration::from_secs(i64::from(seconds)))
+                    .unwrap_or(Timestamp::MAX),
+            ),
+            Self::Permanent => None,
+        }
+    }
+}
+
 impl From<i64> for BanTime {
     /// Reads fail2ban's seconds, where any negative number means for ever.
     fn from(seconds: i64) -> Self {
@@ -141,14 +155,7 @@ pub struct Ban {
 impl Ban {
     /// When the ban ends; `None` where it never does.
     pub fn until(&self) -> Option<Timestamp> {
-        match self.bantime {
-            BanTime::Seconds(seconds) => Some(
-                self.time
-                    .checked_add(SignedDuration::from_secs(i64::from(seconds)))
-                    .unwrap_or(Timestamp::MAX),
-            ),
-            BanTime::Permanent => None,
-        }
+        self.bantime.after(self.time)
     }
 }
 

@@ -1,1 +1,608 @@
 //! The judge: (event, now) to actions, by fail2ban's rules of counting.
+//!
+//! One [`Judge`] holds the jails' rules, who is failing and who is banned. It knows neither clock
+//! nor disk: whoever calls it passes `now`, carries out the actions in their order, and calls again
+//! with [`Event::Deadline`] once [`Judge::deadline`] has come. The rules are those of fail2ban 1.x,
+//! `server/filter.py` (times, ignored subjects), `server/failmanager.py` (counting) and
+//! `server/banmanager.py` (bans).
+
+mod failing;
+mod ignore;
+mod standing;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config;
+use crate::event::{Ban, BanTime, Failure, Subject};
+
+use failing::{Failing, Ticket};
+use ignore::IgnoreList;
+use standing::{Standing, Verdict};
+
+/// Beyond this distance from now, a line that was just written bears a wrong date and counts as
+/// now; fail2ban's own limit.
+const ODD_TIME: SignedDuration = SignedDuration::from_secs(60);
+
+/// A jail warns of strange times once in this while; a wrong time zone would warn on every line.
+const WARN_EVERY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Bans lifted in one call, so that a ban never waits for a long queue of unbans.
+const MAX_LIFTED: usize = 10_000;
+
+/// How one jail counts and bans.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// Its name.
+    pub jail: String,
+    /// Failures until a ban.
+    pub max_retry: u32,
+    /// The window that they are counted in.
+    pub find_time: SignedDuration,
+    /// How long a ban stands.
+    pub ban_time: BanTime,
+    /// Matched lines that are kept for a ban.
+    pub max_matches: u32,
+    /// Whether the host's own addresses are never banned.
+    pub ignore_self: bool,
+    /// Who is never banned: addresses, prefixes, names.
+    pub ignore_ip: Vec<String>,
+}
+
+impl From<&config::Jail> for Rules {
+    fn from(jail: &config::Jail) -> Self {
+        Self {
+            jail: jail.name.clone(),
+            max_retry: jail.max_retry,
+            find_time: jail.find_time,
+            ban_time: jail.ban_time,
+            max_matches: jail.max_matches,
+            ignore_self: jail.ignore_self,
+            ignore_ip: jail.ignore_ip.clone(),
+        }
+    }
+}
+
+/// Whether a log has been read to its end at least once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reading {
+    /// Not yet: its lines may be old, and are believed.
+    CatchingUp,
+    /// Yes: its lines were just written, whatever date they bear.
+    InOperation,
+}
+
+/// Everything that the judge answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A line failed.
+    Failure(Failure, Reading),
+    /// An operator reports a failure by hand (`set JAIL attempt`); nothing is ignored.
+    Attempt {
+        /// The jail that counts it.
+        jail: String,
+        /// Who failed.
+        subject: Subject,
+        /// The lines that prove it; each counts once, none counts as one.
+        matches: Vec<String>,
+    },
+    /// An operator bans (`set JAIL banip`); nothing is ignored.
+    Ban {
+        /// The jail that bans.
+        jail: String,
+        /// Who is banned.
+        subject: Subject,
+        /// For how long; as the jail does where `None`.
+        ban_time: Option<BanTime>,
+    },
+    /// An operator lifts bans: of the subject and, where it is a prefix, of all that lies in it.
+    Unban {
+        /// The jail; all of them where `None`.
+        jail: Option<String>,
+        /// Whose ban is lifted.
+        subject: Subject,
+    },
+    /// An operator lifts every ban of a jail, or of all where `None`.
+    UnbanAll {
+        /// The jail.
+        jail: Option<String>,
+    },
+    /// A ban of an earlier life.
+    Restore(Ban),
+    /// The host's own addresses, whenever they change.
+    OwnAddresses(Vec<IpAddr>),
+    /// What a name of [`Judge::names`] stands for now.
+    Resolved {
+        /// The name, as written in `ignoreip`.
+        name: String,
+        /// Its addresses; none where it does not resolve.
+        addrs: Vec<IpAddr>,
+    },
+    /// New rules, after a reload or a `set`: jails that stay keep their failures and bans, the bans
+    /// of the others are lifted.
+    Rules(Vec<Rules>),
+    /// [`Judge::deadline`] has come.
+    Deadline,
+}
+
+/// Who asked that a subject be ignored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IgnoredBy {
+    /// `ignoreself`.
+    OwnAddress,
+    /// An address, a prefix or an id of `ignoreip`.
+    Address,
+    /// A name of `ignoreip`.
+    Name,
+}
+
+/// Why a ban was lifted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lifted {
+    /// Its time is over.
+    Expired,
+    /// An operator said so.
+    ByOperator,
+    /// Its jail is no more.
+    JailRemoved,
+}
+
+/// What is to be done, or to be said, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// A failure counted.
+    Found {
+        /// The jail that counted it.
+        jail: String,
+        /// Who failed.
+        subject: Subject,
+        /// The time that it counts for.
+        time: Timestamp,
+    },
+    /// A failure, or a restored ban, did not count.
+    Ignored {
+        /// The jail that ignored it.
+        jail: String,
+        /// Who is ignored.
+        subject: Subject,
+        /// By what.
+        by: IgnoredBy,
+    },
+    /// Lines that were just written bear a wrong date; said once a day.
+    OddTime {
+        /// The jail that read them.
+        jail: String,
+        /// How far from now: negative for the past.
+        off: SignedDuration,
+    },
+    /// Lines older than `findtime` are ignored while catching up; said once a day.
+    TooOld {
+        /// The jail that read them.
+        jail: String,
+    },
+    /// Ban.
+    Ban(Ban),
+    /// Ban again what was banned in an earlier life.
+    Restored(Ban),
+    /// A standing ban lasts longer now: `time` is its old beginning, `bantime` its new length, the
+    /// failures are those that made it longer.
+    Prolong(Ban),
+    /// Whoever is banned goes on failing.
+    AlreadyBanned {
+        /// The jail.
+        jail: String,
+        /// Who.
+        subject: Subject,
+        /// How long after the ban; more than a moment means that the firewall lets it through.
+        after: SignedDuration,
+    },
+    /// A ban that would be over already is not made.
+    Expired {
+        /// The jail.
+        jail: String,
+        /// Who.
+        subject: Subject,
+    },
+    /// Lift a ban.
+    Unban {
+        /// The jail.
+        jail: String,
+        /// Who.
+        subject: Subject,
+        /// Why.
+        why: Lifted,
+    },
+    /// An operator asked to lift what is not banned.
+    NotBanned {
+        /// The subject as it was given.
+        subject: Subject,
+    },
+    /// An event named a jail that is not there.
+    NoSuchJail {
+        /// The name.
+        jail: String,
+    },
+}
+
+/// What `status JAIL` tells of a jail.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Status {
+    /// Subjects that failed within `findtime` and are not banned for it.
+    pub currently_failed: usize,
+    /// Failures counted since the start.
+    pub total_failed: u64,
+    /// Bans since the start, restored ones among them.
+    pub total_banned: u64,
+    /// Who is banned, in the order of the bans.
+    pub banned: Vec<Subject>,
+}
+
+/// Decides who is banned, where, and for how long.
+#[derive(Debug, Default)]
+pub struct Judge {
+    jails: HashMap<String, Court>,
+    own: Vec<IpAddr>,
+    resolved: HashMap<String, Vec<IpAddr>>,
+}
+
+/// One jail before the judge.
+#[derive(Debug)]
+struct Court {
+    rules: Rules,
+    ignore: IgnoreList,
+    failing: Failing,
+    standing: Standing,
+    warn_odd_time: Option<Timestamp>,
+    warn_too_old: Option<Timestamp>,
+}
+
+impl Judge {
+    /// A judge for these jails, before whom nobody has failed yet.
+    pub fn new(rules: Vec<Rules>) -> Self {
+        let jails =
+            rules.into_iter().map(|rules| (rules.jail.clone(), Court::new(rules))).collect();
+        Self { jails, ..Self::default() }
+    }
+
+    /// Answers one event, and lifts what bans are over.
+    pub fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.answer(event, now, &mut actions);
+        if self.deadline().is_some_and(|due| due <= now) {
+            for (jail, court) in &mut self.jails {
+                let lifted =
+                    court.standing.lift_expired(now, MAX_LIFTED - MAX_LIFTED.min(actions.len()));
+                actions.extend(
+                    lifted.into_iter().map(|subject| unban(jail, subject, Lifted::Expired)),
+                );
+            }
+        }
+        actions
+    }
+
+    /// When [`Event::Deadline`] is due at the latest; `None` while no timed ban stands.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.jails.values().filter_map(|court| court.standing.next_end()).min()
+    }
+
+    /// The names in `ignoreip` of all jails, for whoever can resolve them.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.jails.values().flat_map(|court| court.ignore.names()).map(str::to_owned).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether `jail`, or any jail where `None`, would never ban `subject`.
+    pub fn ignores(&self, jail: Option<&str>, subject: &Subject) -> Option<IgnoredBy> {
+        match jail {
+            Some(jail) => self.jails.get(jail)?.ignores(subject, &self.own, &self.resolved),
+            None => self
+                .jails
+                .values()
+                .find_map(|court| court.ignores(subject, &self.own, &self.resolved)),
+        }
+    }
+
+    /// When the ban of `subject` in `jail` ends, where there is one.
+    pub fn ban_of(&self, jail: &str, subject: &Subject) -> Option<(Timestamp, BanTime)> {
+        self.jails.get(jail)?.standing.get(subject)
+    }
+
+    /// The counters of a jail; `None` where there is no such jail.
+    pub fn status(&self, jail: &str, now: Timestamp) -> Option<Status> {
+        let court = self.jails.get(jail)?;
+        Some(Status {
+            currently_failed: court.failing.n_live(court.rules.find_time, now),
+            total_failed: court.failing.total(),
+            total_banned: court.standing.total(),
+            banned: court.standing.list(),
+        })
+    }
+
+    fn answer(&mut self, event: Event, now: Timestamp, out: &mut Vec<Action>) {
+        match event {
+            Event::Failure(failure, reading) => match self.jails.get_mut(&failure.jail) {
+                Some(court) => {
+                    court.failure(failure, reading, &self.own, &self.resolved, now, out);
+                }
+                None => out.push(Action::NoSuchJail { jail: failure.jail }),
+            },
+            Event::Attempt { jail, subject, matches } => match self.jails.get_mut(&jail) {
+                Some(court) => court.attempt(subject, matches, now, out),
+                None => out.push(Action::NoSuchJail { jail }),
+            },
+            Event::Ban { jail, subject, ban_time } => match self.jails.get_mut(&jail) {
+                Some(court) => court.ban_by_hand(subject, ban_time, now, out),
+                None => out.push(Action::NoSuchJail { jail }),
+            },
+            Event::Unban { jail, subject } => self.unban(jail, subject, out),
+            Event::UnbanAll { jail } => self.unban_all(jail, out),
+            Event::Restore(ban) => match self.jails.get_mut(&ban.jail) {
+                Some(court) => court.restore(ban, &self.own, &self.resolved, now, out),
+                None => out.push(Action::NoSuchJail { jail: ban.jail }),
+            },
+            Event::OwnAddresses(addrs) => {
+                self.own = addrs.into_iter().map(|addr| addr.to_canonical()).collect();
+            }
+            Event::Resolved { name, addrs } => {
+                let addrs = addrs.into_iter().map(|addr| addr.to_canonical()).collect();
+                self.resolved.insert(name, addrs);
+            }
+            Event::Rules(rules) => self.replace_rules(rules, out),
+            Event::Deadline => {}
+        }
+    }
+
+    fn unban(&mut self, jail: Option<String>, subject: Subject, out: &mut Vec<Action>) {
+        let before = out.len();
+        for (name, court) in &mut self.jails {
+            if jail.as_ref().is_none_or(|jail| jail == name) {
+                let lifted = court.standing.lift(&subject);
+                out.extend(lifted.into_iter().map(|it| unban(name, it, Lifted::ByOperator)));
+            }
+        }
+        match jail {
+            Some(jail) if !self.jails.contains_key(&jail) => out.push(Action::NoSuchJail { jail }),
+            _ if out.len() == before => out.push(Action::NotBanned { subject }),
+            _ => {}
+        }
+    }
+
+    fn unban_all(&mut self, jail: Option<String>, out: &mut Vec<Action>) {
+        for (name, court) in &mut self.jails {
+            if jail.as_ref().is_none_or(|jail| jail == name) {
+                let lifted = court.standing.lift_all();
+                out.extend(lifted.into_iter().map(|it| unban(name, it, Lifted::ByOperator)));
+            }
+        }
+        if let Some(jail) = jail.filter(|jail| !self.jails.contains_key(jail)) {
+            out.push(Action::NoSuchJail { jail });
+        }
+    }
+
+    fn replace_rules(&mut self, rules: Vec<Rules>, out: &mut Vec<Action>) {
+        let mut old = std::mem::take(&mut self.jails);
+        for rules in rules {
+            let name = rules.jail.clone();
+            let court = match old.remove(&name) {
+                Some(court) => court.under(rules),
+                None => Court::new(rules),
+            };
+            self.jails.insert(name, court);
+        }
+        for (name, mut court) in old {
+            let lifted = court.standing.lift_all();
+            out.extend(lifted.into_iter().map(|it| unban(&name, it, Lifted::JailRemoved)));
+        }
+        let names = self.names();
+        self.resolved.retain(|name, _| names.contains(name));
+    }
+}
+
+impl Court {
+    fn new(rules: Rules) -> Self {
+        Self {
+            ignore: IgnoreList::new(&rules.ignore_ip),
+            rules,
+            failing: Failing::default(),
+            standing: Standing::default(),
+            warn_odd_time: None,
+            warn_too_old: None,
+        }
+    }
+
+    fn under(self, rules: Rules) -> Self {
+        Self { ignore: IgnoreList::new(&rules.ignore_ip), rules, ..self }
+    }
+
+    fn ignores(
+        &self,
+        subject: &Subject,
+        own: &[IpAddr],
+        resolved: &HashMap<String, Vec<IpAddr>>,
+    ) -> Option<IgnoredBy> {
+        let is_own = |own: &IpAddr| match subject {
+            Subject::Addr(addr) => addr == own,
+            Subject::Net(net) => net.contains(own),
+            Subject::Id(_) => false,
+        };
+        if self.rules.ignore_self && own.iter().any(is_own) {
+            return Some(IgnoredBy::OwnAddress);
+        }
+        self.ignore.covers(subject, resolved)
+    }
+
+    fn failure(
+        &mut self,
+        mut failure: Failure,
+        reading: Reading,
+        own: &[IpAddr],
+        resolved: &HashMap<String, Vec<IpAddr>>,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(time) = self.time_of(failure.time, reading, now, out) else {
+            return;
+        };
+        failure.time = time;
+        let subject = failure.subject.clone();
+        if let Some(by) = self.ignores(&subject, own, resolved) {
+            out.push(Action::Ignored { jail: failure.jail, subject, by });
+            return;
+        }
+        out.push(Action::Found { jail: failure.jail, subject, time });
+        let n_attempts = failure.n_attempts.max(1);
+        let counted = failing::Counted { retry: 1, n_failures: n_attempts };
+        let due =
+            self.failing.add(&failure.subject, time, counted, failure.matches, &self.rules, now);
+        if let Some(ticket) = due {
+            self.ban(failure.subject, ticket, now, out);
+        }
+    }
+
+    /// The time that a line counts for; `None` where it counts for nothing.
+    fn time_of(
+        &mut self,
+        date: Timestamp,
+        reading: Reading,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) -> Option<Timestamp> {
+        let off = date.duration_since(now);
+        match reading {
+            // fail2ban compares whole seconds: 60.9 s are not odd yet.
+            Reading::InOperation if off.as_secs().abs() > ODD_TIME.as_secs() => {
+                if is_due(&mut self.warn_odd_time, now) {
+                    out.push(Action::OddTime { jail: self.rules.jail.clone(), off });
+                }
+                Some(now)
+            }
+            Reading::CatchingUp if off < -self.rules.find_time => {
+                if is_due(&mut self.warn_too_old, now) {
+                    out.push(Action::TooOld { jail: self.rules.jail.clone() });
+                }
+                None
+            }
+            Reading::InOperation | Reading::CatchingUp => Some(date.min(now)),
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        subject: Subject,
+        matches: Vec<String>,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        let retry = u32::try_from(matches.len()).unwrap_or(u32::MAX).max(1);
+        let counted = failing::Counted { retry, n_failures: 1 };
+        if let Some(ticket) = self.failing.add(&subject, now, counted, matches, &self.rules, now) {
+            self.ban(subject, ticket, now, out);
+        }
+    }
+
+    fn ban(&mut self, subject: Subject, ticket: Ticket, now: Timestamp, out: &mut Vec<Action>) {
+        let ban = Ban {
+            jail: self.rules.jail.clone(),
+            subject,
+            time: ticket.last,
+            bantime: self.rules.ban_time,
+            n_failures: ticket.n_failures,
+            first_failure: ticket.first_failure,
+            last_failure: ticket.last,
+            matches: ticket.matches,
+        };
+        self.stand(ban, Action::Ban, now, out);
+    }
+
+    fn ban_by_hand(
+        &mut self,
+        subject: Subject,
+        ban_time: Option<BanTime>,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        let ban = Ban {
+            jail: self.rules.jail.clone(),
+            subject,
+            time: now,
+            bantime: ban_time.unwrap_or(self.rules.ban_time),
+            n_failures: 0,
+            first_failure: now,
+            last_failure: now,
+            matches: Vec::new(),
+        };
+        self.stand(ban, Action::Ban, now, out);
+    }
+
+    /// Makes `ban` stand, as `made` says, unless it stands already or is over.
+    fn stand(
+        &mut self,
+        mut ban: Ban,
+        made: fn(Ban) -> Action,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        match self.standing.add(&ban, now) {
+            Verdict::New => out.push(made(ban)),
+            Verdict::Expired => {
+                out.push(Action::Expired { jail: ban.jail, subject: ban.subject });
+            }
+            Verdict::Standing { since, prolonged } => {
+                out.push(Action::AlreadyBanned {
+                    jail: ban.jail.clone(),
+                    subject: ban.subject.clone(),
+                    after: ban.time.duration_since(since),
+                });
+                if let Some(bantime) = prolonged {
+                    (ban.time, ban.bantime) = (since, bantime);
+                    out.push(Action::Prolong(ban));
+                }
+            }
+        }
+    }
+
+    fn restore(
+        &mut self,
+        mut ban: Ban,
+        own: &[IpAddr],
+        resolved: &HashMap<String, Vec<IpAddr>>,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) {
+        // A ban made under a longer bantime is cut to what the jail allows today.
+        if let BanTime::Seconds(longest) = self.rules.ban_time {
+            ban.bantime = match ban.bantime {
+                BanTime::Seconds(seconds) => BanTime::Seconds(seconds.min(longest)),
+                BanTime::Permanent => BanTime::Seconds(longest),
+            };
+        }
+        if ban.until().is_some_and(|until| until <= now) {
+            out.push(Action::Expired { jail: ban.jail, subject: ban.subject });
+        } else if let Some(by) = self.ignores(&ban.subject, own, resolved) {
+            out.push(Action::Ignored { jail: ban.jail, subject: ban.subject, by });
+        } else {
+            self.stand(ban, Action::Restored, now, out);
+        }
+    }
+}
+
+fn unban(jail: &str, subject: Subject, why: Lifted) -> Action {
+    Action::Unban { jail: jail.to_owned(), subject, why }
+}
+
+/// Whether a warning may be given again, and notes that it was.
+fn is_due(next: &mut Option<Timestamp>, now: Timestamp) -> bool {
+    if next.is_some_and(|next| now < next) {
+        return false;
+    }
+    *next = now.checked_add(WARN_EVERY).ok();
+    true
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Who is failing: one ticket a subject, until it is banned or falls silent.
+//!
+//! fail2ban does not slide a window over single failures; it keeps the count and the first and last
+//! time, and once they lie further apart than `findtime` it scales the count down to the rate
+//! (`server/ticket.py`, `adjustTime`). So a ticket's size does not depend on how often it fails.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Rules;
+use crate::event::Subject;
+
+/// Failing subjects remembered in a jail. A flood from more addresses than this would have to come
+/// within one `findtime`; at some 150 bytes a ticket they take 15 MB. Past it the half that has
+/// been silent longest is forgotten.
+const MAX_FAILING: usize = 100_000;
+
+/// Bytes of matched lines kept in a jail's tickets, so that long lines cannot fill the memory where
+/// many addresses do not.
+const MAX_KEPT_BYTES: usize = 16 << 20;
+
+/// One subject's failures.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    /// Where the counting interval begins; moves with the rate estimate.
+    first: Timestamp,
+    /// When the first failure was.
+    pub(super) first_failure: Timestamp,
+    /// When the last failure was.
+    pub(super) last: Timestamp,
+    /// The count that is held against `maxretry`.
+    retry: u32,
+    /// The failures themselves.
+    pub(super) n_failures: u32,
+    /// The last matched lines.
+    pub(super) matches: Vec<String>,
+}
+
+/// What one failure counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    /// Against `maxretry`.
+    pub(super) retry: u32,
+    /// As failures.
+    pub(super) n_failures: u32,
+}
+
+/// The failing subjects of one jail.
+#[derive(Debug, Default)]
+pub(super) struct Failing {
+    tickets: HashMap<Subject, Ticket>,
+    kept_bytes: usize,
+    total: u64,
+}
+
+impl Failing {
+    /// Counts a failure; the ticket is handed out once it reaches `maxretry`.
+    pub(super) fn add(
+        &mut self,
+        subject: &Subject,
+        time: Timestamp,
+        counted: Counted,
+        matches: Vec<String>,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Option<Ticket> {
+        self.total += 1;
+        if self.tickets.len() >= MAX_FAILING || self.kept_bytes > MAX_KEPT_BYTES {
+            self.shed(rules.find_time, now);
+        }
+        let slot = match self.tickets.entry(subject.clone()) {
+            Entry::Occupied(mut slot) => {
+                let ticket = slot.get_mut();
+                self.kept_bytes -= ticket.kept_bytes();
+                if is_silent(ticket, rules.find_time, now) {
+                    *ticket = Ticket::new(time, counted, matches);
+                } else {
+                    ticket.fail_again(time, counted, matches, rules);
+                }
+                slot
+            }
+            Entry::Vacant(slot) => slot.insert_entry(Ticket::new(time, counted, matches)),
+        };
+        if slot.get().retry >= rules.max_retry {
+            return Some(slot.remove());
+        }
+        self.kept_bytes += slot.get().kept_bytes();
+        None
+    }
+
+    /// Failures counted since the start.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Subjects that failed within `find_time`.
+    pub(super) fn n_live(&self, find_time: SignedDuration, now: Timestamp) -> usize {
+        self.tickets.values().filter(|ticket| !is_silent(ticket, find_time, now)).count()
+    }
+
+    /// Forgets the silent ones and, where that frees little, the half that is silent longest.
+    fn shed(&mut self, find_time: SignedDuration, now: Timestamp) {
+        self.tickets.retain(|_, ticket| !is_silent(ticket, find_time, now));
+        self.recount();
+        if self.tickets.len() <= MAX_FAILING / 2 && self.kept_bytes <= MAX_KEPT_BYTES / 2 {
+            return;
+        }
+        let mut lasts: Vec<Timestamp> = self.tickets.values().map(|ticket| ticket.last).collect();
+        let half = lasts.len() / 2;
+        let (_, median, _) = lasts.select_nth_unstable(half);
+        let median = *median;
+        let mut n_kept = 0;
+        self.tickets.retain(|_, ticket| {
+            let keep = ticket.last > median || (ticket.last == median && n_kept < half);
+            n_kept += usize::from(keep);
+            keep
+        });
+        self.recount();
+    }
+
+    fn recount(&mut self) {
+        self.kept_bytes = self.tickets.values().map(Ticket::kept_bytes).sum();
+    }
+}
+
+impl Ticket {
+    fn new(time: Timestamp, counted: Counted, matches: Vec<String>) -> Self {
+        let retry = counted.retry.max(counted.n_failures);
+        Self {
+            first: time,
+            first_failure: time,
+            last: time,
+            retry,
+            n_failures: counted.n_failures,
+            matches,
+        }
+    }
+
+    fn fail_again(
+        &mut self,
+        time: Timestamp,
+        counted: Counted,
+        matches: Vec<String>,
+        rules: &Rules,
+    ) {
+        self.adjust(time, rules.find_time);
+        self.retry = self.retry.saturating_add(counted.retry);
+        self.n_failures = self.n_failures.saturating_add(counted.n_failures);
+        self.matches.extend(matches);
+        let max_matches = usize::try_from(rules.max_matches).unwrap_or(usize::MAX);
+        let n_over = self.matches.len().saturating_sub(max_matches);
+        self.matches.drain(..n_over);
+    }
+
+    /// Moves the times on to `time`, and scales the count to what the rate makes of `find_time`.
+    /// An older time, of a line that comes late, moves nothing.
+    fn adjust(&mut self, time: Timestamp, find_time: SignedDuration) {
+        if time <= self.last {
+            return;
+        }
+        let span = time.duration_since(self.first);
+        if span > find_time {
+            let rate = f64::from(self.retry) / span.as_secs_f64();
+            // Python rounds a half to the even neighbour; a count that was a u32 only shrinks here.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let retry = (rate * find_time.as_secs_f64()).round_ties_even() as u32;
+            self.retry = retry;
+            self.first = time.checked_sub(find_time).unwrap_or(Timestamp::MIN);
+        }
+        self.last = time;
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.matches.iter().map(String::len).sum()
+    }
+}
+
+/// Whether a subject has been silent for `find_time`, so that it begins anew.
+fn is_silent(ticket: &Ticket, find_time: SignedDuration, now: Timestamp) -> bool {
+    now.duration_since(ticket.last) >= find_time
+}
