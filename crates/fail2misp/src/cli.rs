@@ -88,6 +88,10 @@ pub(crate) enum Command {
     Report(Report),
     /// Shows what the running daemon does, or one jail of it
     Status(Status),
+    /// Lists who is banned
+    Banned(Banned),
+    /// Bans by hand
+    Ban(BanWords),
     /// Lifts bans
     Unban(Unban),
     /// Asks whether the daemon answers
@@ -208,6 +212,30 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Banned {
+    /// Only these addresses; the exit code is 1 where none of them is banned
+    #[arg(value_name = "IP")]
+    pub(crate) ips: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BanWords {
+    /// The jail that bans
+    pub(crate) jail: String,
+
+    /// The addresses or prefixes
+    #[arg(value_name = "IP", required = true)]
+    pub(crate) ips: Vec<String>,
+
+    /// Even the address of a live administrator session
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Unban {
     /// A jail, or else every jail, and the addresses
     #[arg(value_name = "[JAIL] IP", required_unless_present = "all", num_args = 1..)]
@@ -257,15 +285,15 @@ pub(crate) enum KeysCommand {
     Add {
         /// Who uses it
         name: String,
-        /// It may look, not write
-        #[arg(long)]
-        read_only: bool,
+        /// What it may do: reader, sensor (adds, and changes its own), curator, administrator
+        #[arg(long, default_value = "sensor")]
+        role: hub::keys::Role,
         #[command(flatten)]
         format: Format,
     },
     /// Revokes a key
     Revoke {
-        /// Who uses it
-        name: String,
+        /// Its number, as `list` shows it
+        id: u32,
     },
 }

@@ -5,6 +5,45 @@ mod disk;
 mod exit;
 mod log;
 mod netns;
+mod operator;
+mod serve_hub;
 mod settings;
+mod stop;
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use exit::{Failed, Outcome};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli, &mut std::io::stdout()) {
+        Ok(code) => ExitCode::from(code as u8),
+        Err(failed) => {
+            report(&failed);
+            ExitCode::from(failed.code as u8)
+        }
+    }
+}
+
+fn report(failed: &Failed) {
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(std::io::stderr(), "fail2misp: {failed}");
+}
+
+fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
+    let folders = &cli.folders;
+    match &cli.command {
+        Command::Status(args) => operator::status(folders, args, out),
+        Command::Banned(args) => operator::banned(folders, args, out),
+        Command::Ban(args) => operator::ban(folders, args, out),
+        Command::Unban(args) => operator::unban(folders, args, out),
+        Command::Ping(format) => operator::ping(folders, *format, out),
+        Command::Outbox(format) => operator::outbox(folders, *format, out),
+        Command::Hub(args) => serve_hub::run(folders, args, out),
+        Command::Demo(_) | Command::Run(_) | Command::Report(_) | Command::Deliver => todo!(),
+    }
+}

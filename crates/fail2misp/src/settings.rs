@@ -202,7 +202,10 @@ mod tests {
             "[share]\nsighting_interval = \"soon\"\n",
             "`config.toml` line 2: `soon` is no duration; write `15m`, `1h` or `1d`",
         );
-        check("[misp.main]\nurl = \"https://m\"\n", "`config.toml` line 1: missing field `key_file`");
+        check(
+            "[misp.main]\nurl = \"https://m\"\n",
+            "`config.toml` line 1: missing field `key_file`",
+        );
     }
 
     #[test]

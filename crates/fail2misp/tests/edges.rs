@@ -26,7 +26,8 @@ fn no_room_imports_what_it_may_not() {
     for entry in fs::read_dir(rooms).expect("the folder of the rooms") {
         let path = entry.expect("an entry").path().join("Cargo.toml");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        let manifest: toml::Table = text.parse().unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let manifest: toml::Table =
+            text.parse().unwrap_or_else(|error| panic!("{path:?}: {error}"));
         let room = manifest["package"]["name"].as_str().expect("a name").to_owned();
         let allowed = may.get(room.as_str());
         let allowed = allowed.unwrap_or_else(|| panic!("`{room}` is not in the table of edges"));

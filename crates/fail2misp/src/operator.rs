@@ -1,0 +1,304 @@
+//! What an operator asks of the running daemon: status, ping, ban, unban, outbox.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use comfy_table::{ContentArrangement, Table, presets};
+use control::ClientError;
+use control::exchange::{ExchangeClient, ExchangeStatus, OutboxEntry};
+use control::guard::{GuardClient, GuardStatus, JailStatus};
+use jail::{Ban, Subject};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::cli::{BanWords, Banned, Folders, Format, Status, Unban};
+use crate::exit::{Code, Failed, Outcome, escape};
+
+/// The entries of the outbox that are listed; more fill no screen that anybody reads.
+const MAX_LISTED: u32 = 1_000;
+
+/// The width that tables keep to.
+const TABLE_WIDTH: u16 = 100;
+
+/// `ping`, in fail2ban-client's words.
+pub(crate) fn ping(folders: &Folders, format: Format, out: &mut dyn Write) -> Outcome {
+    guard(folders)?.ping().map_err(asked)?;
+    match format.is_json() {
+        true => writeln!(out, "{}", json!({"ping": "pong"})),
+        false => writeln!(out, "Server replied: pong"),
+    }
+    .map_err(Failed::other_side)?;
+    Ok(Code::Done)
+}
+
+/// `status [JAIL]`: fail2ban-client's tree, and below it what it has no word for.
+pub(crate) fn status(folders: &Folders, args: &Status, out: &mut dyn Write) -> Outcome {
+    let mut guard = guard(folders)?;
+    let text = match &args.jail {
+        Some(jail) => {
+            let status = guard.jail_status(jail).map_err(asked)?;
+            if args.format.is_json() { one_line(json!(status)) } else { jail_tree(&status) }
+        }
+        None => {
+            let status = guard.status().map_err(asked)?;
+            // Guard alone is a whole daemon, too; that exchange is away is part of the answer.
+            let exchange = ExchangeClient::connect(&folders.exchange_socket())
+                .and_then(|mut exchange| exchange.status());
+            if args.format.is_json() {
+                let exchange =
+                    exchange.map_or_else(|error| json!({"error": chain(&error)}), |it| json!(it));
+                one_line(json!({"guard": status, "exchange": exchange}))
+            } else {
+                tree(&status) + &exchange_lines(&exchange)
+            }
+        }
+    };
+    out.write_all(text.as_bytes()).map_err(Failed::other_side)?;
+    Ok(Code::Done)
+}
+
+/// `banned [IP…]`: who is banned, where and until when.
+pub(crate) fn banned(folders: &Folders, args: &Banned, out: &mut dyn Write) -> Outcome {
+    let subjects = addresses(&args.ips)?;
+    let bans = guard(folders)?.banned(&subjects).map_err(asked)?;
+    let text = match args.format.is_json() {
+        true => bans.iter().map(|ban| one_line(json!(ban))).collect(),
+        false => ban_table(&bans),
+    };
+    out.write_all(text.as_bytes()).map_err(Failed::other_side)?;
+    Ok(if bans.is_empty() && !subjects.is_empty() { Code::No } else { Code::Done })
+}
+
+/// `ban JAIL IP…`
+pub(crate) fn ban(folders: &Folders, args: &BanWords, out: &mut dyn Write) -> Outcome {
+    let subjects = addresses(&args.ips)?;
+    let n = guard(folders)?.ban(&args.jail, &subjects, args.force).map_err(asked)?;
+    writeln!(out, "{n}").map_err(Failed::other_side)?;
+    Ok(Code::Done)
+}
+
+/// `unban [JAIL] IP… | --all`
+pub(crate) fn unban(folders: &Folders, args: &Unban, out: &mut dyn Write) -> Outcome {
+    let (jail, subjects) = match args.words.split_first() {
+        None => (None, None),
+        Some((first, rest)) if !rest.is_empty() && is_no_address(first) => {
+            (Some(first.as_str()), Some(addresses(rest)?))
+        }
+        Some(_) => (None, Some(addresses(&args.words)?)),
+    };
+    let n = guard(folders)?.unban(jail, subjects.as_deref()).map_err(asked)?;
+    writeln!(out, "{n}").map_err(Failed::other_side)?;
+    Ok(if n == 0 && !args.all { Code::No } else { Code::Done })
+}
+
+/// `outbox`: what MISP has not confirmed, and why.
+pub(crate) fn outbox(folders: &Folders, format: Format, out: &mut dyn Write) -> Outcome {
+    let mut exchange = ExchangeClient::connect(&folders.exchange_socket()).map_err(asked)?;
+    let entries = exchange.outbox(MAX_LISTED).map_err(asked)?;
+    let text = match format.is_json() {
+        true => entries.iter().map(|entry| one_line(json!(entry))).collect(),
+        false if entries.is_empty() => "nothing waits: MISP has confirmed everything\n".to_owned(),
+        false => outbox_table(&entries),
+    };
+    out.write_all(text.as_bytes()).map_err(Failed::other_side)?;
+    Ok(Code::Done)
+}
+
+fn guard(folders: &Folders) -> Result<GuardClient, Failed> {
+    GuardClient::connect(&folders.guard_socket()).map_err(asked)
+}
+
+fn asked(error: ClientError) -> Failed {
+    Failed::other_side(error)
+}
+
+fn chain(error: &ClientError) -> String {
+    Failed::other_side(anyhow::anyhow!("{error}")).to_string()
+}
+
+fn is_no_address(word: &str) -> bool {
+    matches!(Subject::from(word), Subject::Id(_))
+}
+
+/// Addresses and prefixes as an operator types them; any other id is taken as it stands only where
+/// it cannot be a misspelt address.
+fn addresses(words: &[String]) -> Result<Vec<Subject>, Failed> {
+    words
+        .iter()
+        .map(|word| match Subject::from(word.as_str()) {
+            Subject::Id(id) if looks_like_an_address(&id) => Err(Failed::usage(anyhow::anyhow!(
+                "`{id}` is neither an address nor a prefix; write it as 192.0.2.7 or 2001:db8::/64"
+            ))),
+            subject => Ok(subject),
+        })
+        .collect()
+}
+
+fn looks_like_an_address(word: &str) -> bool {
+    word.contains([':', '/']) || word.chars().all(|char| char.is_ascii_digit() || char == '.')
+}
+
+fn one_line(value: Value) -> String {
+    format!("{value}\n")
+}
+
+/// fail2ban-client's `status`, its tree to the letter.
+fn tree(status: &GuardStatus) -> String {
+    let names: Vec<_> = status.jails.iter().map(|jail| jail.jail.as_str()).collect();
+    let mut text = format!(
+        "Status\n|- Number of jail:\t{}\n`- Jail list:\t{}\n",
+        names.len(),
+        names.join(", ")
+    );
+    for jail in &status.disabled {
+        text += &format!("Disabled: {}: {}\n", escape(&jail.jail), escape(&jail.why));
+    }
+    text + &format!("Firewall: {}\n", status.firewall)
+}
+
+/// fail2ban-client's `status JAIL`, its tree to the letter.
+fn jail_tree(status: &JailStatus) -> String {
+    let (label, sources) = match status.journal_matches.is_empty() {
+        true => ("File list", status.files.join(" ")),
+        false => ("Journal matches", status.journal_matches.join(" ")),
+    };
+    let banned: Vec<_> = status.banned.iter().map(|it| escape(&it.to_string())).collect();
+    let mut text = format!(
+        "Status for the jail: {}\n\
+         |- Filter\n\
+         |  |- Currently failed:\t{}\n\
+         |  |- Total failed:\t{}\n\
+         |  `- {label}:\t{sources}\n\
+         `- Actions\n   \
+            |- Currently banned:\t{}\n   \
+            |- Total banned:\t{}\n   \
+            `- Banned IP list:\t{}\n",
+        status.jail,
+        status.currently_failed,
+        status.total_failed,
+        status.currently_banned,
+        status.total_banned,
+        banned.join(" "),
+    );
+    for pattern in &status.awaited {
+        text += &format!("Waiting for a file: {}\n", escape(pattern));
+    }
+    for note in &status.notes {
+        text += &format!("Note: {}\n", escape(note));
+    }
+    text
+}
+
+fn exchange_lines(exchange: &Result<ExchangeStatus, ClientError>) -> String {
+    let status = match exchange {
+        Ok(status) => status,
+        Err(ClientError::NoDaemon { .. }) => return "Exchange: does not run\n".to_owned(),
+        Err(error) => return format!("Exchange: {}\n", escape(&chain(error))),
+    };
+    let mut text = format!("Exchange: {} reports in the spool\n", status.n_spooled);
+    for it in &status.destinations {
+        text += &format!("MISP {}: {} wait", escape(&it.name), it.depth);
+        if let Some(oldest) = it.oldest {
+            let age =
+                Duration::try_from(Timestamp::now().duration_since(oldest)).unwrap_or_default();
+            text += &format!(", the oldest for {} s", age.as_secs());
+        }
+        text += &format!(", {} set aside", it.n_set_aside);
+        if let Some(error) = &it.last_error {
+            text += &format!("; {}", escape(error));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The bans that stand, as a table.
+fn ban_table(bans: &[Ban]) -> String {
+    let mut table = table(["address", "jail", "failures", "banned", "until"]);
+    for ban in bans {
+        let until = ban.until().map_or_else(|| "for ever".to_owned(), local);
+        let subject = escape(&ban.subject.to_string());
+        let failures = ban.n_failures.to_string();
+        table.add_row([subject, ban.jail.clone(), failures, local(ban.time), until]);
+    }
+    format!("{table}\n")
+}
+
+fn outbox_table(entries: &[OutboxEntry]) -> String {
+    let mut table = table(["id", "to", "address", "jail", "banned", "tried", "why"]);
+    for entry in entries {
+        table.add_row([
+            entry.id.to_string(),
+            entry.destination.clone(),
+            escape(&entry.subject.to_string()),
+            escape(&entry.jail),
+            local(entry.time),
+            entry.n_tried.to_string(),
+            escape(entry.why.as_deref().unwrap_or("")),
+        ]);
+    }
+    format!("{table}\n")
+}
+
+/// An empty table in the house's look.
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(TABLE_WIDTH)
+        .set_header(header);
+    table
+}
+
+/// A time in RFC 3339, in this host's zone.
+pub(crate) fn local(time: Timestamp) -> String {
+    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+/// Connects to guard for who wires rooms together.
+pub(crate) fn connect_guard(folders: &Folders) -> anyhow::Result<GuardClient> {
+    let path = folders.guard_socket();
+    GuardClient::connect(&path).with_context(|| format!("ask guard at `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trees_are_fail2bans_to_the_letter() {
+        let status = JailStatus {
+            jail: "sshd".into(),
+            currently_failed: 1,
+            total_failed: 7,
+            files: vec!["/var/log/auth.log".into()],
+            currently_banned: 2,
+            total_banned: 3,
+            banned: vec!["192.0.2.7".into(), "2001:db8::1".into()],
+            ..JailStatus::default()
+        };
+        insta::assert_snapshot!(jail_tree(&status), @r"
+        Status for the jail: sshd
+        |- Filter
+        |  |- Currently failed:	1
+        |  |- Total failed:	7
+        |  `- File list:	/var/log/auth.log
+        `- Actions
+           |- Currently banned:	2
+           |- Total banned:	3
+           `- Banned IP list:	192.0.2.7 2001:db8::1
+        ");
+    }
+
+    #[test]
+    fn a_misspelt_address_is_refused() {
+        let refused = |word: &str| addresses(&[word.to_owned()]).is_err();
+        assert!(refused("192.0.2.300"));
+        assert!(refused("2001:db8::g"));
+        assert!(refused("192.0.2.0/33"));
+        assert!(!refused("mallory"));
+        assert!(!refused("192.0.2.0/24"));
+    }
+}

@@ -1,0 +1,109 @@
+//! `hub`: serves the MISP-compatible server, and manages its keys.
+
+use std::io::{IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+
+use hub::keys::{KeyRecord, Keys};
+use hub::{Settings, StopHandle};
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::cli::{Folders, Hub, HubCommand, KeysCommand};
+use crate::exit::{Code, Failed, Outcome, escape};
+use crate::operator::{local, table};
+use crate::stop;
+
+/// `hub`
+pub(crate) fn run(folders: &Folders, args: &Hub, out: &mut dyn Write) -> Outcome {
+    let data = args.data.clone().unwrap_or_else(|| folders.state.join("hub"));
+    match &args.command {
+        Some(HubCommand::Keys { command }) => keys(&data, command, out),
+        None => serve(data, args, out),
+    }
+}
+
+fn serve(data: PathBuf, args: &Hub, out: &mut dyn Write) -> Outcome {
+    let settings = Settings {
+        listen: args.listen,
+        insecure_http: args.insecure_http,
+        ..Settings::new(data.clone())
+    };
+    let hub = hub::Hub::open(settings).map_err(Failed::other_side)?;
+    let url = hub.url();
+    let is_json = args.format.is_json();
+    // A key that scrolls into a log is a key that is lost: it is shown to a person or a program.
+    let key = hub.first_key().filter(|_| is_json || std::io::stdout().is_terminal());
+    let announced = match (is_json, key) {
+        (true, Some(key)) => writeln!(out, "{}", json!({"url": url, "key": key.reveal()})),
+        (true, None) => writeln!(out, "{}", json!({"url": url})),
+        (false, Some(key)) => {
+            writeln!(out, "hub at {url}\nthe administrator's key, shown once: {}", key.reveal())
+        }
+        (false, None) => writeln!(
+            out,
+            "hub at {url}\nthe administrator's key is in `{}`",
+            data.join("admin.key").display()
+        ),
+    };
+    announced.and_then(|()| out.flush()).map_err(Failed::other_side)?;
+
+    let stop = StopHandle::new();
+    stop::on_signal({
+        let stop = stop.clone();
+        move || stop.stop()
+    })
+    .map_err(Failed::other_side)?;
+    hub.run(&stop).map_err(Failed::other_side)?;
+    Ok(Code::Done)
+}
+
+fn keys(data: &Path, command: &KeysCommand, out: &mut dyn Write) -> Outcome {
+    let keys = Keys::open(data);
+    let written = match command {
+        KeysCommand::List(format) => {
+            let records = keys.list().map_err(Failed::other_side)?;
+            match format.is_json() {
+                true => records.iter().try_for_each(|it| writeln!(out, "{}", as_json(it))),
+                false => writeln!(out, "{}", key_table(&records)),
+            }
+        }
+        KeysCommand::Add { name, role, format } => {
+            let (record, key) = keys.add(name, *role).map_err(Failed::other_side)?;
+            match format.is_json() {
+                true => writeln!(out, "{}", json!({"id": record.id, "key": key.reveal()})),
+                false => writeln!(out, "{}", key.reveal()),
+            }
+        }
+        KeysCommand::Revoke { id } => {
+            let record = keys.revoke(*id).map_err(Failed::other_side)?;
+            writeln!(out, "key {} of {} is revoked", record.id, escape(&record.name))
+        }
+    };
+    written.map_err(Failed::other_side)?;
+    Ok(Code::Done)
+}
+
+fn as_json(record: &KeyRecord) -> serde_json::Value {
+    json!({
+        "id": record.id,
+        "name": record.name,
+        "role": record.role.name(),
+        "created": record.created,
+        "revoked": record.revoked,
+    })
+}
+
+fn key_table(records: &[KeyRecord]) -> comfy_table::Table {
+    let day = |epoch: i64| Timestamp::from_second(epoch).map(local).unwrap_or_default();
+    let mut table = table(["id", "name", "role", "made", "revoked"]);
+    for record in records {
+        table.add_row([
+            record.id.to_string(),
+            escape(&record.name),
+            record.role.name().to_owned(),
+            day(record.created),
+            record.revoked.map(day).unwrap_or_default(),
+        ]);
+    }
+    table
+}
