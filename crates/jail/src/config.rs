@@ -1,4 +1,22 @@
 //! What a folder of fail2ban configuration says, read once into types that cannot be wrong.
+//!
+//! From the bottom up: [`ini`] reads one file, [`document`] merges the files of one name,
+//! [`interpolate`] expands `%(name)s` and [`tags`] expands `<tag>`; [`filter`], [`action`] and
+//! [`jail`] give the values their meaning. The rules are those of fail2ban 1.x, `client/*.py`.
+
+mod action;
+mod definition;
+mod document;
+pub mod duration;
+pub mod expression;
+mod filter;
+mod ini;
+mod interpolate;
+mod jail;
+mod nearest;
+pub mod options;
+mod shell;
+mod tags;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,6 +25,29 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 
 use crate::event::BanTime;
+
+pub use action::Action;
+pub use filter::Filter;
+pub use nearest::nearest;
+pub use tags::TagError;
+
+use document::Library;
+use interpolate::{Scope, Vars};
+use jail::Jails;
+use options::Item;
+
+/// What holds where `fail2ban.conf` is there and does not say otherwise; `client/fail2banreader.py`.
+const SERVER_DEFAULTS: [(&str, &str); 6] = [
+    ("loglevel", "INFO"),
+    ("logtarget", "STDERR"),
+    ("syslogsocket", "auto"),
+    ("allowipv6", "auto"),
+    ("dbfile", "/var/lib/fail2ban/fail2ban.sqlite3"),
+    ("dbpurgeage", "1d"),
+];
+
+/// The section of `fail2ban.conf` that has a meaning here.
+const SERVER_SECTION: &str = "Definition";
 
 /// Where configuration is read from: a folder on disk, or the one embedded in the binary.
 pub trait Files {
@@ -82,6 +123,8 @@ pub struct Jail {
     pub actions: Vec<Action>,
     /// Every option of the jail's section, interpolated, for what the fields above do not hold.
     pub options: BTreeMap<String, String>,
+    /// Where each option was written.
+    pub places: BTreeMap<String, Place>,
 }
 
 /// How a jail's lines are read.
@@ -104,13 +147,110 @@ pub struct LogPath {
     pub from_end: bool,
 }
 
-/// One action of a jail.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Action {
-    /// The file in `action.d`, without its extension: `nftables-multiport`, `misp`.
-    pub name: String,
-    /// fail2ban's name for it in this jail: `nftables-multiport-sshd` where `name` was given.
-    pub act_name: String,
-    /// Every option of the action, with tags expanded as far as reading can.
-    pub options: BTreeMap<String, String>,
+/// Which jails are read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Select {
+    /// Those that are enabled.
+    Enabled,
+    /// All of them, as if each were enabled.
+    All,
+}
+
+/// Reads the configuration in the folder `root`.
+pub fn read(files: &dyn Files, root: &Path, select: Select) -> Configuration {
+    let library = Library::new(files, root);
+    let mut configuration = Configuration { server: server(&library), ..Configuration::default() };
+    let Some(jails) = Jails::open(&library) else {
+        configuration.faults.push(no_jails(root));
+        return configuration;
+    };
+    configuration.faults.extend(jails.file_faults());
+    let refused: Vec<String> =
+        configuration.faults.iter().filter_map(|fault| fault.jail.clone()).collect();
+    for name in jails.names() {
+        let outcome = jails.read(name, select == Select::All);
+        configuration.faults.extend(outcome.faults);
+        configuration.jails.extend(outcome.jail.filter(|jail| !refused.contains(&jail.name)));
+    }
+    configuration
+}
+
+/// Reads one jail, whether it is enabled or not, and nothing of the others.
+///
+/// # Errors
+///
+/// All that keeps the jail from starting.
+pub fn read_jail(files: &dyn Files, root: &Path, name: &str) -> Result<Jail, Vec<Fault>> {
+    let library = Library::new(files, root);
+    let jails = Jails::open(&library).ok_or_else(|| vec![no_jails(root)])?;
+    if !jails.has(name) {
+        let hint = match nearest(name, jails.names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "name one of its sections".to_owned(),
+        };
+        let problem = format!("{} has no jail `{name}`; {hint}", root.display());
+        return Err(vec![Fault { place: None, jail: Some(name.to_owned()), problem }]);
+    }
+    let outcome = jails.read(name, true);
+    outcome.jail.ok_or(outcome.faults)
+}
+
+/// Reads the filter that `text` names, with its options: `sshd`, `sshd[mode=aggressive]`.
+///
+/// # Errors
+///
+/// Says why there is no such filter, or what is wrong with it.
+pub fn read_filter(
+    files: &dyn Files,
+    root: &Path,
+    text: &str,
+    backend: &str,
+) -> Result<Filter, Fault> {
+    let library = Library::new(files, root);
+    let fault = |problem| Fault { place: None, jail: None, problem };
+    let item = Item::parse(text).map_err(|error| fault(error.to_string()))?;
+    let Some(definition) = filter::open(&library, &item.name, item.options, backend) else {
+        let path = root.join("filter.d").join(format!("{}.conf", item.name));
+        return Err(fault(format!("there is no filter `{}`: {}", item.name, path.display())));
+    };
+    filter::alone(definition)
+}
+
+/// Reads the filter in one file, with what it includes.
+///
+/// # Errors
+///
+/// Says why the file cannot be read, or what is wrong with it.
+pub fn read_filter_file(
+    files: &dyn Files,
+    path: &Path,
+    given: BTreeMap<String, String>,
+    backend: &str,
+) -> Result<Filter, Fault> {
+    let library = Library::new(files, path.parent().unwrap_or(Path::new("")));
+    let Some(document) = library.single(path) else {
+        let place = Some(Place { file: path.to_path_buf(), line: 0 });
+        return Err(Fault { place, jail: None, problem: "there is no such file".to_owned() });
+    };
+    let mut definition = definition::Definition::new(document, given);
+    filter::apply_log_type(&mut definition, backend);
+    filter::alone(definition)
+}
+
+fn server(library: &Library<'_>) -> BTreeMap<String, String> {
+    let Some(document) = library.document("fail2ban") else { return BTreeMap::new() };
+    let vars = Vars::new();
+    let scope = Scope { document: &document, section: SERVER_SECTION, vars: &vars };
+    let own = document.section(SERVER_SECTION).into_iter().flat_map(BTreeMap::keys);
+    let given = own.chain(document.defaults.keys());
+    // An option that does not expand is as one that is not given.
+    let given = given.filter_map(|name| Some((name.to_string(), scope.get(name).ok()??)));
+    let defaults = SERVER_DEFAULTS.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    defaults.into_iter().chain(given).collect()
+}
+
+fn no_jails(root: &Path) -> Fault {
+    let place = Some(Place { file: root.join("jail.conf"), line: 0 });
+    let problem = "there is no such file; name fail2ban's folder".to_owned();
+    Fault { place, jail: None, problem }
 }

@@ -1,0 +1,177 @@
+//! What filters and actions have in common: `[Definition]`, `[Init]`, and the options that a jail
+//! gives them.
+//!
+//! The options of the jail's `name[option=value]` beat `[Init]`, which beats `[Definition]`, which
+//! beats `[DEFAULT]`. An option of `[Init]` is also known as `known/option`, so that the jail may
+//! add to it.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::document::Document;
+use super::interpolate::{InterpolationError, Scope, Vars};
+use super::tags::{self, TagError};
+
+const DEFINITION: &str = "Definition";
+const INIT: &str = "Init";
+
+/// Why a filter or an action has no meaning.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum DefinitionError {
+    #[error("option `{option}`: {source}")]
+    Interpolation { option: String, source: InterpolationError },
+    #[error(transparent)]
+    Tag(#[from] TagError),
+}
+
+/// A filter or an action on its way to its final options.
+pub(super) struct Definition {
+    pub(super) document: Rc<Document>,
+    /// What the jail gives and, once read, what `[Init]` says.
+    pub(super) given: BTreeMap<String, String>,
+    /// What is known from outside, `given` among it.
+    vars: Vars,
+    /// Definition's options that nobody outside gives.
+    own: BTreeMap<String, String>,
+    /// What tags stand for that are in neither; kept from the first question on, as fail2ban does.
+    elsewhere: BTreeMap<String, Option<String>>,
+}
+
+impl Definition {
+    pub(super) fn new(document: Rc<Document>, given: BTreeMap<String, String>) -> Self {
+        Self {
+            document,
+            given,
+            vars: Vars::new(),
+            own: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+        }
+    }
+
+    /// Whether `[Definition]` itself has an option.
+    pub(super) fn has(&self, option: &str) -> bool {
+        self.document.section(DEFINITION).is_some_and(|options| options.contains_key(option))
+    }
+
+    /// Reads the options that have a meaning, save those that the jail gives itself.
+    pub(super) fn read(
+        &mut self,
+        meant: &[&str],
+        jail: &BTreeMap<String, String>,
+    ) -> Result<(), DefinitionError> {
+        let outside = || jail.iter().chain(&self.given);
+        self.vars = outside().map(|(name, text)| (name.to_lowercase(), text.clone())).collect();
+        self.own.clear();
+        for option in meant {
+            if jail.contains_key(*option) || self.given.contains_key(*option) {
+                continue;
+            }
+            if let Some(text) = self.get(DEFINITION, option, &self.vars)? {
+                self.own.insert((*option).to_owned(), text);
+            }
+        }
+        self.read_init()
+    }
+
+    /// Reads every other option of `[Definition]`, too, for the jail to build upon.
+    pub(super) fn read_rest(&mut self) -> Result<(), DefinitionError> {
+        let document = Rc::clone(&self.document);
+        for option in document.section(DEFINITION).into_iter().flat_map(BTreeMap::keys) {
+            if !self.own.contains_key(&**option)
+                && let Some(text) = self.get(DEFINITION, option, &Vars::new())?
+            {
+                self.own.insert(option.to_string(), text);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_init(&mut self) -> Result<(), DefinitionError> {
+        let document = Rc::clone(&self.document);
+        for option in document.section(INIT).into_iter().flat_map(BTreeMap::keys) {
+            let Some(text) = self.get(INIT, option, &Vars::new())? else { continue };
+            if !option.starts_with("known/") {
+                self.given.insert(format!("known/{option}"), text.clone());
+            }
+            self.given.entry(option.to_string()).or_insert(text);
+        }
+        Ok(())
+    }
+
+    /// All options with their tags replaced, as far as reading can.
+    ///
+    /// `kept` are the tags that only the moment of a ban knows. A value that has a variant for some
+    /// family is kept for that moment, too.
+    pub(super) fn combined(
+        &mut self,
+        kept: &[&str],
+    ) -> Result<BTreeMap<String, String>, DefinitionError> {
+        let mut options = self.own.clone();
+        options.extend(self.given.iter().map(|(name, text)| (name.clone(), text.clone())));
+        let conditional: Vec<String> =
+            options.keys().filter_map(|name| Some(name.split_once('?')?.0.to_owned())).collect();
+        let is_kept = |tag: &str| kept.contains(&tag) || conditional.iter().any(|it| it == tag);
+        let mut elsewhere = std::mem::take(&mut self.elsewhere);
+        tags::substitute(&mut options, &is_kept, None, |tag| {
+            if let Some(known) = elsewhere.get(tag) {
+                return Ok::<_, DefinitionError>(known.clone());
+            }
+            let found = self.elsewhere(tag)?;
+            elsewhere.insert(tag.to_owned(), found.clone());
+            Ok(found)
+        })?;
+        self.elsewhere = elsewhere;
+        Ok(options)
+    }
+
+    /// What a tag stands for that is no option: `<section/option>`, or anything that an option of
+    /// `[Definition]` could be.
+    fn elsewhere(&self, tag: &str) -> Result<Option<String>, DefinitionError> {
+        let none = Vars::new();
+        if let Some((section, option)) = tag.split_once('/') {
+            let found = match section.to_lowercase().as_str() {
+                "known" => match self.document.known(DEFINITION, &option.to_lowercase()) {
+                    Some(value) => self.expand(DEFINITION, tag, &value.text)?,
+                    None => self.get(DEFINITION, option, &none)?,
+                },
+                "default" => self.get(super::ini::DEFAULT, option, &none)?,
+                _ if self.document.section(section).is_some() => {
+                    self.get(section, option, &none)?
+                }
+                _ => None,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        if self.document.section(DEFINITION).is_none() {
+            return Ok(None);
+        }
+        self.get(DEFINITION, tag, &self.vars)
+    }
+
+    fn get(
+        &self,
+        section: &str,
+        option: &str,
+        vars: &Vars,
+    ) -> Result<Option<String>, DefinitionError> {
+        let scope = Scope { document: &self.document, section, vars };
+        scope
+            .get(option)
+            .map_err(|source| DefinitionError::Interpolation { option: option.to_owned(), source })
+    }
+
+    fn expand(
+        &self,
+        section: &str,
+        option: &str,
+        text: &str,
+    ) -> Result<Option<String>, DefinitionError> {
+        let scope = Scope { document: &self.document, section, vars: &Vars::new() };
+        scope
+            .expand(text)
+            .map(Some)
+            .map_err(|source| DefinitionError::Interpolation { option: option.to_owned(), source })
+    }
+}
