@@ -217,6 +217,7 @@ mod tests {
             protocol: "tcp".to_owned(),
             actions: Vec::new(),
             options: std::collections::BTreeMap::new(),
+            places: std::collections::BTreeMap::new(),
         }
     }
 

@@ -45,6 +45,8 @@ impl Filter {
             datepattern: text("datepattern"),
             usedns: text("usedns"),
             logtimezone: text("logtimezone"),
+            logencoding: text("logencoding"),
+            year: None, // for whoever knows the time
         };
         Ok(Self { spec, journal_match })
     }

@@ -358,7 +358,7 @@ impl Reader<'_> {
         let combined =
             definition.read(&FILTER_OPTIONS, &outside).and_then(|()| definition.combined(&[]));
         let filter = combined.map_err(Into::into).and_then(|mut combined| {
-            for option in FILTER_OPTIONS.iter().chain(&["logtimezone"]) {
+            for option in FILTER_OPTIONS.iter().chain(&["logtimezone", "logencoding"]) {
                 if let Some(text) = options.get(*option) {
                     combined.insert((*option).to_owned(), text.clone());
                 }
