@@ -237,6 +237,24 @@ pub fn read_filter_file(
     filter::alone(definition)
 }
 
+/// Every option of the action `name`, its commands excepted, with `given` above those of its file;
+/// `None` where there is no such file. `given` may be [`Action::options`] of a jail.
+///
+/// # Errors
+///
+/// Says which option does not expand.
+pub fn read_action_settings(
+    files: &dyn Files,
+    root: &Path,
+    name: &str,
+    given: BTreeMap<String, String>,
+) -> Result<Option<BTreeMap<String, String>>, Fault> {
+    action::settings(&Library::new(files, root), name, given).map_err(|error| {
+        let place = Some(Place { file: root.join(format!("action.d/{name}.conf")), line: 0 });
+        Fault { place, jail: None, problem: error.to_string() }
+    })
+}
+
 fn server(library: &Library<'_>) -> BTreeMap<String, String> {
     let Some(document) = library.document("fail2ban") else { return BTreeMap::new() };
     let vars = Vars::new();

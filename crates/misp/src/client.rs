@@ -211,6 +211,24 @@ impl Client {
         answer.read_in::<Value>("Sighting").map(|_| true)
     }
 
+    /// The sightings that an attribute got in the last thirty days, MISP's own window.
+    ///
+    /// # Errors
+    ///
+    /// When the call fails.
+    pub fn sightings_of(&self, attribute: u64) -> Result<Vec<Sighting>, MispError> {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            #[serde(rename = "Sighting")]
+            sighting: Sighting,
+        }
+        // The id must be a number here; MISP refuses it as a string, which all other calls take.
+        let body = json!({ "returnFormat": "json", "id": attribute });
+        let answer = self.post("sightings/restSearch/attribute", "", &body)?;
+        let rows: Vec<Row> = answer.read_in("response")?;
+        Ok(rows.into_iter().map(|row| row.sighting).collect())
+    }
+
     /// The server's address, without a slash at its end.
     pub fn url(&self) -> &str {
         &self.base

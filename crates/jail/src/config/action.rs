@@ -100,3 +100,23 @@ pub(super) fn read(
     }
     Ok(Some(Action { name, act_name, options }))
 }
+
+/// Every option of an action, its commands excepted: those of its file, `[Definition]` among them,
+/// and above them those that are `given`; `None` where there is no such file.
+///
+/// fail2ban itself reads what no command names only for `[Init]`.
+pub(super) fn settings(
+    library: &Library<'_>,
+    name: &str,
+    given: BTreeMap<String, String>,
+) -> Result<Option<BTreeMap<String, String>>, DefinitionError> {
+    let Some(document) = library.document(&format!("action.d/{name}")) else { return Ok(None) };
+    let is_command = |option: &str| ACTION_OPTIONS.contains(&option);
+    let given = given.into_iter().filter(|(option, _)| !is_command(option)).collect();
+    let mut definition = Definition::new(document, given);
+    definition.read(&[], &BTreeMap::new())?;
+    definition.read_rest()?;
+    let mut options = definition.combined(&KEPT_TAGS)?;
+    options.retain(|option, _| !is_command(option) && !option.starts_with("known/"));
+    Ok(Some(options))
+}
