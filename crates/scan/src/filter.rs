@@ -1,5 +1,17 @@
 //! A filter: what the configuration says, compiled once and shared by all of its scanners.
 
+use std::sync::Arc;
+
+use crate::date::{DatePatterns, Years, offset_minutes};
+use crate::encoding::Encoding;
+use crate::expression::Expression;
+use crate::expression::syntax::{SyntaxError, localise_flags};
+use crate::expression::tags::{self, Names};
+use crate::fields::{Groups, tells_id};
+
+/// The year in which filters are compiled where nobody says it: that of this release.
+const DEFAULT_YEAR: i16 = 2026;
+
 /// What a filter says, with every tag of the configuration language expanded; `<HOST>` and its
 /// kin are still as written.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -76,10 +88,55 @@ fn at(offset: Option<usize>) -> String {
     offset.map_or_else(String::new, |byte| format!(" at byte {byte}"))
 }
 
+impl FilterError {
+    fn of_expression(part: Part, error: SyntaxError) -> Self {
+        Self {
+            part,
+            offset: Some(error.offset),
+            reason: error.reason,
+            remedy: "correct the expression; it is read as Python's `re` reads it".to_owned(),
+        }
+    }
+
+    fn of_value(part: Part, reason: String, remedy: &str) -> Self {
+        Self { part, offset: None, reason, remedy: remedy.to_owned() }
+    }
+}
+
+/// One expression of a filter with the groups that matter.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) expression: Arc<Expression>,
+    pub(crate) groups: Groups,
+}
+
+impl Rule {
+    fn compile(part: Part, text: &str, names: Names, multiline: bool) -> Result<Self, FilterError> {
+        let text = localise_flags(&tags::expand(text, names));
+        if text.trim_start().is_empty() {
+            let remedy = "write an expression, or leave the option out";
+            return Err(FilterError::of_value(part, "the expression is empty".into(), remedy));
+        }
+        let expression = Expression::compile(&text, multiline)
+            .map_err(|error| FilterError::of_expression(part, error))?;
+        Ok(Self { groups: Groups::of(&expression), expression: Arc::new(expression) })
+    }
+}
+
 /// A filter, compiled.
 #[derive(Debug)]
 pub struct Filter {
     spec: FilterSpec,
+    pub(crate) prefix: Option<Rule>,
+    pub(crate) failures: Vec<Rule>,
+    pub(crate) ignored: Vec<Rule>,
+    pub(crate) max_lines: usize,
+    pub(crate) dates: DatePatterns,
+    /// `logtimezone`, in minutes ahead of UTC.
+    pub(crate) offset: Option<i32>,
+    /// `usedns = raw`: whatever was caught is the id.
+    pub(crate) raw: bool,
+    pub(crate) encoding: Encoding,
 }
 
 impl Filter {
@@ -87,13 +144,76 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// Names the first option that fail2ban would refuse, too.
+    /// Names the first option that cannot be used, and why.
     pub fn compile(spec: &FilterSpec) -> Result<Self, FilterError> {
-        Ok(Self { spec: spec.clone() })
+        let usedns = spec.usedns.as_deref().unwrap_or("warn").to_lowercase();
+        // What fail2ban does not know as a value of `usedns` is `no`.
+        let names = match usedns.as_str() {
+            "yes" | "warn" | "raw" => Names::Taken,
+            _ => Names::Refused,
+        };
+        let max_lines = spec.maxlines.unwrap_or(1);
+        if max_lines == 0 {
+            let reason = "`maxlines` is 0".to_owned();
+            return Err(FilterError::of_value(Part::Maxlines, reason, "give 1 or more lines"));
+        }
+        let prefix = spec.prefregex.as_deref().filter(|text| !text.is_empty());
+        let prefix =
+            prefix.map(|text| Rule::compile(Part::Prefregex, text, names, false)).transpose()?;
+        let failures = spec.failregex.iter().enumerate().map(|(index, text)| {
+            let part = Part::Failregex(index);
+            let rule = Rule::compile(part, text, names, max_lines > 1)?;
+            let by_prefix = prefix.as_ref().is_some_and(|prefix| tells_id(&prefix.expression));
+            if by_prefix || tells_id(&rule.expression) {
+                return Ok(rule);
+            }
+            let reason = "no group tells who failed".to_owned();
+            Err(FilterError::of_value(part, reason, "put `<HOST>` where the address stands"))
+        });
+        let failures = failures.collect::<Result<_, _>>()?;
+        let ignored = spec.ignoreregex.iter().enumerate();
+        let ignored = ignored
+            .map(|(index, text)| Rule::compile(Part::Ignoreregex(index), text, names, false))
+            .collect::<Result<_, _>>()?;
+        let years = Years::at(spec.year.unwrap_or(DEFAULT_YEAR));
+        let dates = DatePatterns::read(spec.datepattern.as_deref(), years)
+            .map_err(|(line, reason)| bad_date(line, reason))?;
+        let offset = spec.logtimezone.as_deref().map(logtimezone).transpose()?;
+        let encoding = encoding(spec.logencoding.as_deref().unwrap_or("auto"))?;
+        let raw = usedns == "raw";
+        let spec = spec.clone();
+        Ok(Self { spec, prefix, failures, ignored, max_lines, dates, offset, raw, encoding })
     }
 
     /// What the filter was compiled from.
     pub fn spec(&self) -> &FilterSpec {
         &self.spec
     }
+
+    /// Whether `ignoreregex` is looked at before `failregex`, and not after it: where it saves
+    /// work, by fail2ban's measure.
+    pub(crate) fn ignores_first(&self) -> bool {
+        !self.ignored.is_empty() && self.ignored.len() + 2 < self.failures.len()
+    }
+}
+
+fn bad_date(line: usize, reason: String) -> FilterError {
+    let remedy = "correct the pattern; `%` begins a token of strptime, `%%` is a percent sign";
+    FilterError::of_value(Part::Datepattern(line), reason, remedy)
+}
+
+fn logtimezone(text: &str) -> Result<i32, FilterError> {
+    offset_minutes(text).ok_or_else(|| {
+        let reason = format!("`{text}` is no zone with a fixed offset");
+        let remedy = "write the offset, such as `UTC+0200`, or an abbreviation, such as `CET`";
+        FilterError::of_value(Part::Logtimezone, reason, remedy)
+    })
+}
+
+fn encoding(name: &str) -> Result<Encoding, FilterError> {
+    Encoding::named(name).ok_or_else(|| {
+        let reason = format!("encoding `{name}` is not supported");
+        let remedy = "use `utf-8`, `ascii` or `latin-1`: all but the text itself reads the same";
+        FilterError::of_value(Part::Logencoding, reason, remedy)
+    })
 }

@@ -5,8 +5,16 @@
 //! lines (the connections of `<F-MLFID>`, the buffer of `maxlines`, the last date). Every line
 //! goes in with the time it is now, and an [`Outcome`] comes out.
 
+mod address;
+mod buffer;
+mod connections;
+mod date;
+mod encoding;
+mod expression;
+mod fields;
 mod filter;
 mod scanner;
 
+pub use address::IdKind;
 pub use filter::{Filter, FilterError, FilterSpec, Part};
-pub use scanner::{Hit, IdKind, Outcome, Scanner, Settings, Statistics, Undated};
+pub use scanner::{Hit, Outcome, Scanner, Settings, Statistics, Undated};

@@ -1,0 +1,12 @@
+//! Dates: where a line's date is, and which moment it means.
+
+mod detector;
+mod pattern;
+mod stamp;
+mod template;
+mod zones;
+
+pub(crate) use detector::{DatePatterns, Detector, Found};
+pub(crate) use pattern::Years;
+pub(crate) use stamp::Clock;
+pub(crate) use zones::offset_minutes;

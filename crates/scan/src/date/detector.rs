@@ -1,0 +1,364 @@
+//! The detector: which of several templates tells a line's date.
+//!
+//! fail2ban learns the order in which it tries them (`server/datedetector.py`): the template that
+//! won is tried first on the next line, at the same place; others are tried in their order, and
+//! one that matches further right than usual is only a candidate. Winners rise in the order. All
+//! of this is followed step by step, because a line with two dates is cut differently after a
+//! different history.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::pattern::Years;
+use super::stamp::Moment;
+use super::template::{Template, TemplateError};
+use crate::expression::{Budget, Searcher, Subject};
+
+/// A template that won within this many seconds is not displaced by a lighter one.
+const LONG_UNUSED_SECONDS: i64 = 300;
+
+/// All templates of a filter, in the order in which they are tried at first.
+#[derive(Clone, Debug)]
+pub(crate) struct DatePatterns {
+    templates: Vec<Arc<Template>>,
+}
+
+impl DatePatterns {
+    /// Reads `datepattern`, one pattern a line; `Err` with the number of the line at fault.
+    pub(crate) fn read(text: Option<&str>, years: Years) -> Result<Self, (usize, String)> {
+        let mut patterns = Self { templates: Vec::new() };
+        let lines = text.unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty());
+        for (index, line) in lines.enumerate() {
+            patterns.append(line, years).map_err(|reason| (index, reason))?;
+        }
+        if patterns.templates.is_empty() {
+            patterns.templates = defaults(years).map_err(|error| (0, error.to_string()))?;
+        }
+        Ok(patterns)
+    }
+
+    fn append(&mut self, line: &str, years: Years) -> Result<(), String> {
+        let text = |error: TemplateError| error.to_string();
+        let key = if line.contains('%') { line.to_owned() } else { line.to_uppercase() };
+        match key.as_str() {
+            "{DEFAULT}" => self.extend(defaults(years).map_err(text)?),
+            "{^LN-BEG}" => {
+                let all = defaults(years).map_err(text)?;
+                self.extend(all.into_iter().filter(|template| template.bound_start).collect())
+            }
+            "{NONE}" => self.push(Template::new("{UNB}^", years).map_err(text)?),
+            key if key.contains("{DATE}") => {
+                let around = |date: &str| replace_date(line, date);
+                let free = default_patterns();
+                let made =
+                    free.iter().map(|date| Template::new(&around(date), years).map(Arc::new));
+                self.extend(made.collect::<Result<_, _>>().map_err(text)?)
+            }
+            _ => self.push(Template::new(line, years).map_err(text)?),
+        }
+    }
+
+    fn push(&mut self, template: Template) -> Result<(), String> {
+        if self.knows(&template.name) {
+            return Err(format!("`{}` is given twice", template.name));
+        }
+        self.templates.push(Arc::new(template));
+        Ok(())
+    }
+
+    /// Adds several templates; what is there already is left out, unless nothing was there.
+    fn extend(&mut self, templates: Vec<Arc<Template>>) -> Result<(), String> {
+        let tolerant = !self.templates.is_empty();
+        for template in templates {
+            match self.knows(&template.name) {
+                true if tolerant => {}
+                true => return Err(format!("`{}` is given twice", template.name)),
+                false => self.templates.push(template),
+            }
+        }
+        Ok(())
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.templates.iter().any(|template| template.name == name)
+    }
+}
+
+/// Puts `date`, without what binds it to a line, in the place of each `{DATE}`.
+fn replace_date(around: &str, date: &str) -> String {
+    const MARK: &str = "{DATE}";
+    let date = date.strip_prefix("{^LN-BEG}").unwrap_or(date);
+    let upper = around.to_ascii_uppercase();
+    let mut out = String::new();
+    let mut done = 0;
+    for (at, _) in upper.match_indices(MARK) {
+        if !around[..at].ends_with('\\') {
+            out.push_str(&around[done..at]);
+            out.push_str(date);
+            done = at + MARK.len();
+        }
+    }
+    out.push_str(&around[done..]);
+    out
+}
+
+/// The forms of dates that are known without a `datepattern`, in the order of fail2ban's.
+fn default_patterns() -> Vec<String> {
+    // Fractions of a second may follow, and a year or a zone after that.
+    let clock = "%H:%M:%S";
+    let padded = r"%k:%M:%S";
+    let fraction = r"(?:\.%f)?";
+    let any_fraction = r"(?:[,.]%f)?";
+    let any_zone = r"(?:\s*%z)?";
+    let asctime = format!("(?:%a )?%b %d {padded}{fraction}(?: %ExY)?");
+    vec![
+        format!(r"%ExY(?P<_sep>[-./])%m(?P=_sep)%d(?:T|  ?){clock}{any_fraction}{any_zone}"),
+        asctime.clone(),
+        format!("(?:%a )?%b %d %ExY {padded}{fraction}"),
+        format!("%d(?P<_sep>[-/])%m(?P=_sep)(?:%ExY|%Exy) {padded}"),
+        format!("%d(?P<_sep>[-/])%b(?P=_sep)%ExY[ :]?{clock}{fraction}(?: %z)?"),
+        format!("%m/%d/%ExY:{clock}"),
+        format!("%m-%d-%ExY {padded}{fraction}"),
+        "Epoch".to_owned(),
+        format!("{{^LN-BEG}}{clock}"),
+        format!("^<%m/%d/%Exy@{clock}>"),
+        format!("%Exy%Exm%Exd  ?{clock}"),
+        "%b %d, %ExY %I:%M:%S %p".to_owned(),
+        format!("^%b-%d-%Exy {padded}"),
+        format!("%ExY%Exm%Exd(?:T|  ?)%ExH%ExM%ExS{any_fraction}{any_zone}"),
+        format!("(?:%Z )?{asctime}"),
+        format!("(?:%z )?{asctime}"),
+        "TAI64N".to_owned(),
+    ]
+}
+
+/// The known forms bound to the start of the line, then the same and the others as they are.
+fn defaults(years: Years) -> Result<Vec<Arc<Template>>, TemplateError> {
+    let free = default_patterns();
+    let bound = free
+        .iter()
+        .filter(|text| !text.starts_with("{^LN-BEG}") && !text.starts_with('^'))
+        .map(|text| Template::bound(text, years));
+    let all = bound.chain(free.iter().map(|text| Template::new(text, years)));
+    all.map(|made| made.map(Arc::new)).collect()
+}
+
+/// Where a line's date is, and what it means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) moment: Moment,
+}
+
+/// A template in use on one log.
+#[derive(Debug)]
+struct Slot {
+    template: Arc<Template>,
+    searcher: Searcher,
+    /// Lines on which it won.
+    n_won: u32,
+    /// Searches in which it matched.
+    n_matched: u32,
+    last_won: i64,
+    /// Where its last match began.
+    distance: usize,
+}
+
+impl Slot {
+    fn weight(&self) -> f64 {
+        f64::from(self.n_won) * self.template.weight / self.distance.max(1) as f64
+    }
+
+    fn is_bound(&self) -> bool {
+        self.template.bound_start || self.template.bound_end
+    }
+}
+
+/// The place of the last date, with the characters around both of its ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    at: usize,
+    before: Option<char>,
+    after: Option<char>,
+}
+
+/// Finds the dates of one log.
+#[derive(Debug)]
+pub(crate) struct Detector {
+    slots: Vec<Slot>,
+    last: usize,
+    start: Place,
+    end: Place,
+    first_unused: usize,
+}
+
+/// No template, no place.
+const NONE: usize = usize::MAX;
+
+impl Detector {
+    /// A detector that has seen no line yet.
+    pub(crate) fn new(patterns: &DatePatterns) -> Self {
+        let slots = patterns.templates.iter().map(|template| Slot {
+            template: Arc::clone(template),
+            searcher: Searcher::new(Arc::clone(&template.expression)),
+            n_won: 0,
+            n_matched: 0,
+            last_won: 0,
+            distance: NONE,
+        });
+        Self {
+            slots: slots.collect(),
+            last: NONE,
+            start: Place { at: 1, ..Place::default() },
+            end: Place { at: NONE, ..Place::default() },
+            first_unused: 0,
+        }
+    }
+
+    /// Finds the date of `line`.
+    pub(crate) fn find(
+        &mut self,
+        line: Subject<'_>,
+        now: Timestamp,
+        budget: &mut Budget,
+    ) -> Option<Found> {
+        let winner = self.winner(line, budget)?;
+        let slot = &mut self.slots[winner];
+        let (from, to) = slot.searcher.span(0)?;
+        let (start, end) = slot.searcher.span(1).unwrap_or((from, from));
+        let moment = slot.template.read(&slot.searcher, line.text);
+        slot.n_won += 1;
+        slot.last_won = now.as_second();
+        slot.distance = from;
+        if self.first_unused == winner {
+            self.first_unused += 1;
+        }
+        self.start = place(line.text, from);
+        self.end = place(line.text, to);
+        let moved = winner != 0 && winner != self.last;
+        self.last = if moved { self.rise(winner) } else { winner };
+        Some(Found { start, end, moment })
+    }
+
+    /// The template that tells the date; its searcher holds the match.
+    fn winner(&mut self, line: Subject<'_>, budget: &mut Budget) -> Option<usize> {
+        let mut tried = None;
+        let mut candidate = None;
+        if let Some((matched, whole)) = self.try_last(line, budget) {
+            tried = whole.then_some(self.last);
+            if let Some((from, to)) = matched {
+                let same = from == self.start.at && to == self.end.at;
+                if self.slots.len() == 1 || self.slots[self.last].is_bound() || same {
+                    return Some(self.last);
+                }
+                candidate = Some((self.last, from, to));
+            }
+        }
+        for index in 0..self.slots.len() {
+            if tried == Some(index) {
+                continue;
+            }
+            let Some((from, to)) = self.search(index, line, 0, line.text.len(), budget) else {
+                continue;
+            };
+            let next_is_fresh = self.slots.get(index + 1).is_none_or(|next| next.n_matched == 0);
+            let slot = &self.slots[index];
+            let settled = index + 1 == self.slots.len()
+                || slot.is_bound()
+                || (from == 0 && slot.n_won > 0 && next_is_fresh);
+            if settled || (from <= slot.distance && from <= self.start.at) {
+                return Some(index);
+            }
+            // Further right than usual: perhaps a date in the message. The leftmost will do.
+            if candidate.is_none_or(|(_, best, _)| from < best) {
+                candidate = Some((index, from, to));
+            }
+        }
+        let (index, from, to) = candidate?;
+        // Tried at its last place and then on the whole line, the searcher holds the wrong match.
+        if self.slots[index].searcher.span(0) != Some((from, to)) {
+            self.search(index, line, self.start.at, self.end.at, budget)?;
+        }
+        Some(index)
+    }
+
+    /// Tries the last winner: what it matched, and whether all of the line was searched.
+    fn try_last(
+        &mut self,
+        line: Subject<'_>,
+        budget: &mut Budget,
+    ) -> Option<(Option<(usize, usize)>, bool)> {
+        let bound = self.slots.get(self.last)?.is_bound();
+        let (start, end) = (place(line.text, self.start.at), place(line.text, self.end.at));
+        let whole = bound || !(alike(start, self.start) && alike_end(end, self.end));
+        let (from, to) = if whole { (0, NONE) } else { (self.start.at, self.end.at) };
+        let to = to.min(line.text.len());
+        let splits = line.text.is_char_boundary(from) && line.text.is_char_boundary(to);
+        if from > to || !splits {
+            return Some((None, false));
+        }
+        Some((self.search(self.last, line, from, to, budget), whole))
+    }
+
+    fn search(
+        &mut self,
+        index: usize,
+        line: Subject<'_>,
+        from: usize,
+        to: usize,
+        budget: &mut Budget,
+    ) -> Option<(usize, usize)> {
+        let slot = &mut self.slots[index];
+        if !slot.searcher.search_in(line, from, to, budget) {
+            return None;
+        }
+        slot.n_matched += 1;
+        slot.searcher.span(0)
+    }
+
+    /// Moves a winner forward in the order, and says where it went.
+    fn rise(&mut self, index: usize) -> usize {
+        let half = if self.first_unused < index { self.first_unused } else { index / 2 };
+        let target = if self.may_displace(index, half) {
+            half
+        } else if half + 1 != index && self.may_displace(index, index - 1) {
+            index - 1
+        } else {
+            return index;
+        };
+        let slot = self.slots.remove(index);
+        self.slots.insert(target, slot);
+        while self.slots.get(self.first_unused).is_some_and(|slot| slot.n_won > 0) {
+            self.first_unused += 1;
+        }
+        target
+    }
+
+    fn may_displace(&self, index: usize, target: usize) -> bool {
+        let (slot, other) = (&self.slots[index], &self.slots[target]);
+        slot.weight() > other.weight() || slot.last_won - LONG_UNUSED_SECONDS > other.last_won
+    }
+}
+
+fn place(text: &str, at: usize) -> Place {
+    let before = text.get(..at).and_then(|text| text.chars().next_back());
+    let after = text.get(at..).and_then(|text| text.chars().next());
+    Place { at, before, after }
+}
+
+/// Whether a date may start here as the last one did: after the same character, or with the same
+/// one if that is no letter or digit.
+fn alike(here: Place, last: Place) -> bool {
+    here.before == last.before || (here.after == last.after && !is_alphanumeric(last.after))
+}
+
+/// Whether a date may end here as the last one did.
+fn alike_end(here: Place, last: Place) -> bool {
+    here.after == last.after || (here.before == last.before && !is_alphanumeric(last.before))
+}
+
+fn is_alphanumeric(found: Option<char>) -> bool {
+    found.is_some_and(char::is_alphanumeric)
+}

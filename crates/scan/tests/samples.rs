@@ -1,0 +1,186 @@
+//! fail2ban's own filters on fail2ban's own sample logs: the same answer on every line.
+//!
+//! `oracle/samples.py` runs the sample tests of an installed fail2ban and prints each answer.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use scan::{Filter, FilterSpec, Outcome, Scanner, Settings};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The clock and the zone of fail2ban's tests.
+const NOW: i64 = 1_124_013_600;
+const ZONE: &str = "CET-01CEST-02,M3.5.0,M10.5.0";
+/// What fail2ban notes of a failure beside the groups that its expressions caught.
+const NOTES: [&str; 4] = ["matches", "nofail-matches", "users", "mlfpending"];
+/// The groups that tell who failed: they become the id.
+const ID_GROUPS: [&str; 4] = ["fid", "ip4", "ip6", "dns"];
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Call(Call),
+    Spec(Spec),
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    spec: usize,
+    prefregex: Option<String>,
+    failregex: Vec<String>,
+    ignoreregex: Vec<String>,
+    maxlines: Option<Value>,
+    datepattern: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    spec: usize,
+    filter: String,
+    opts: Value,
+    line: String,
+    journal: bool,
+    result: Vec<Found>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    regex: usize,
+    fid: Option<String>,
+    time: f64,
+    data: BTreeMap<String, Value>,
+}
+
+/// A failure, reduced to what both sides tell.
+#[derive(Debug, PartialEq)]
+struct Failure {
+    failregex: usize,
+    id: String,
+    time: f64,
+    fields: BTreeMap<String, String>,
+}
+
+impl Found {
+    /// The failure; none where it is only remembered or waits for an address.
+    fn failure(&self) -> Option<Failure> {
+        if self.data.contains_key("nofail") {
+            return None;
+        }
+        let fields = self.data.iter().filter(|(name, _)| is_field(name));
+        let fields = fields.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
+        Some(Failure {
+            failregex: self.regex,
+            id: self.fid.clone()?,
+            time: self.time,
+            fields: fields.filter(|(_, value)| !value.is_empty()).collect(),
+        })
+    }
+}
+
+fn is_field(name: &str) -> bool {
+    !NOTES.contains(&name) && !ID_GROUPS.contains(&name)
+}
+
+fn failure(outcome: Outcome) -> Option<Failure> {
+    let Outcome::Failure(hit) = outcome else { return None };
+    Some(Failure {
+        failregex: hit.failregex,
+        id: hit.id,
+        time: hit.time.as_duration().as_secs_f64(),
+        fields: hit.fields.into_iter().filter(|(name, _)| is_field(name)).collect(),
+    })
+}
+
+fn scanner(spec: Spec) -> Scanner {
+    let maxlines = spec.maxlines.map(|value| match value {
+        Value::String(digits) => digits.parse().unwrap(),
+        number => usize::try_from(number.as_u64().unwrap()).unwrap(),
+    });
+    let filter = Filter::compile(&FilterSpec {
+        prefregex: spec.prefregex,
+        failregex: spec.failregex,
+        ignoreregex: spec.ignoreregex,
+        maxlines,
+        datepattern: spec.datepattern,
+        ..FilterSpec::default()
+    });
+    let zone = TimeZone::posix(ZONE).unwrap();
+    let settings = Settings { zone, raw: true, ..Settings::default() };
+    Scanner::new(Arc::new(filter.unwrap()), settings)
+}
+
+/// What fail2ban answers; nothing, aloud, where it is not installed.
+fn oracle() -> Option<String> {
+    const PACKAGE: &str = "/usr/lib/python3/dist-packages/fail2ban";
+    let root = std::env::var("FAIL2BAN_ROOT").ok();
+    if root.is_none() && !Path::new(PACKAGE).exists() {
+        assert!(std::env::var_os("CI").is_none(), "fail2ban is not installed");
+        eprintln!("skipped: fail2ban is not installed at {PACKAGE}");
+        return None;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracle/samples.py");
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(script);
+    command.args(root.iter().flat_map(|root| ["--root", root]));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// Runs all calls through `look` and counts those that it answers otherwise.
+#[track_caller]
+fn check(look: impl Fn(&mut Scanner, &Call, Timestamp) -> Vec<Failure>) {
+    let Some(answers) = oracle() else { return };
+    let now = Timestamp::from_second(NOW).unwrap();
+    let mut scanners = HashMap::new();
+    let (mut n_calls, mut n_wrong) = (0, 0);
+    for line in answers.lines() {
+        let call = match serde_json::from_str(line).unwrap() {
+            Answer::Spec(spec) => {
+                scanners.insert(spec.spec, scanner(spec));
+                continue;
+            }
+            Answer::Call(call) => call,
+        };
+        n_calls += 1;
+        let want: Vec<_> = call.result.iter().filter_map(Found::failure).collect();
+        let got = look(scanners.get_mut(&call.spec).unwrap(), &call, now);
+        if got != want {
+            n_wrong += 1;
+            eprintln!(
+                "{} {}: {}\n  want {want:?}\n  got  {got:?}",
+                call.filter, call.opts, call.line
+            );
+        }
+    }
+    assert!(n_calls > 1000, "only {n_calls} calls");
+    assert_eq!(n_wrong, 0, "of {n_calls} calls");
+    println!("{n_calls} calls agree");
+}
+
+#[test]
+fn every_expression_answers_as_in_fail2ban() {
+    check(|scanner, call, now| {
+        let at = call.journal.then_some(now);
+        scanner.every(call.line.as_bytes(), at, now).into_iter().filter_map(failure).collect()
+    });
+}
+
+#[test]
+fn the_first_expression_answers_as_in_fail2ban() {
+    check(|scanner, call, now| {
+        let outcome = if call.journal {
+            scanner.dated_line(call.line.as_bytes(), now, now)
+        } else {
+            scanner.line(call.line.as_bytes(), now)
+        };
+        failure(outcome).into_iter().collect()
+    });
+}
