@@ -18,17 +18,30 @@
 //! - `breakOnDuplicate:0` changes only the fields that were sent; MISP resets the others, and with
 //!   them an analyst's `to_ids`.
 
+mod answer;
+mod api;
+mod csv;
 pub mod keys;
+mod request;
+mod seen;
 mod server;
+mod shape;
+mod store;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use keys::{Key, Keys, KeysError, Role};
 use tokio::sync::watch;
+
+use crate::api::Api;
+use crate::keys::{Key, Keys, KeysError, Role};
+use crate::server::Server;
+use crate::store::Store;
+pub use crate::store::StoreError;
 
 /// What an administrator chooses.
 #[derive(Clone, Debug)]
@@ -91,6 +104,9 @@ pub enum HubError {
     /// The keys could not be read or written.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The runtime could not be started.
     #[error("hub: start serving")]
     Serve(#[source] io::Error),
@@ -103,6 +119,7 @@ pub struct Hub {
     listener: TcpListener,
     address: SocketAddr,
     keys: Keys,
+    store: Store,
     first_key: Option<Key>,
     /// Held, not read: the lock goes with the file.
     _claim: File,
@@ -125,7 +142,8 @@ impl Hub {
         let bind = |source| HubError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        Ok(Self { settings, listener, address, keys, first_key, _claim: claim })
+        let store = Store::open(&settings.data.join("hub.db"), &settings.organisation)?;
+        Ok(Self { settings, listener, address, keys, store, first_key, _claim: claim })
     }
 
     /// The administrator's key, on the first start alone.
@@ -167,7 +185,9 @@ impl Hub {
     ///
     /// When the runtime cannot be started.
     pub fn run(self, stop: &StopHandle) -> Result<(), HubError> {
-        server::serve(self.listener, stop.0.subscribe()).map_err(HubError::Serve)
+        let api = Api { store: Arc::new(self.store) };
+        let server = Server { api, keys: self.keys };
+        server::serve(self.listener, server, stop.0.subscribe()).map_err(HubError::Serve)
     }
 }
 

@@ -1,32 +1,169 @@
 //! HTTP: the one module that knows axum and tokio.
+//!
+//! A task reads a request whole; a thread of the blocking pool answers it. What comes in is
+//! bounded: the body, unpacked, by [`MAX_BODY`]; a request by [`MAX_REQUEST_TIME`]; requests being
+//! answered at once by [`MAX_ANSWERING`].
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::body::{Body as Bytes, to_bytes};
+use axum::extract::{Request as Incoming, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use jiff::Timestamp;
 use tokio::sync::watch;
+use tower_http::decompression::RequestDecompressionLayer;
+
+use crate::answer::{Answer, Fault};
+use crate::api::Api;
+use crate::keys::{KeyRecord, Keys};
+use crate::request::{Body, Path, Request};
 
 /// Threads of the runtime; they only move bytes.
 const WORKERS: usize = 2;
 
-pub(crate) fn serve(listener: TcpListener, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+/// Requests that are answered at once, each on a thread that mostly waits for the writer.
+const MAX_ANSWERING: usize = 128;
+
+/// Bytes of a body, unpacked: 30,000 attributes are 5 MB, a whole event to edit has thrice that.
+const MAX_BODY: usize = 64 * 1024 * 1024;
+
+/// A request must be read and answered by then: a client that dawdles holds a connection for
+/// nothing. MISP needs 90 s for 30,000 attributes; the hub needs a few.
+const MAX_REQUEST_TIME: Duration = Duration::from_secs(120);
+
+/// How long a stopping hub waits for the requests that it is answering.
+const MAX_STOP_TIME: Duration = Duration::from_secs(5);
+
+/// What every request needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) api: Api,
+    pub(crate) keys: Keys,
+}
+
+/// Serves until `stop` turns true.
+pub(crate) fn serve(
+    listener: TcpListener,
+    server: Server,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
+        .max_blocking_threads(MAX_ANSWERING)
         .thread_name("hub")
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let heartbeat = || async { r#"{"message":"We require more vespene gas."}"# };
-        let router = Router::new().route("/users/heartbeat", get(heartbeat));
-        let stopped = async move {
-            // An error means that nobody is left who could say stop: the hub goes on.
-            if stop.wait_for(|it| *it).await.is_err() {
-                std::future::pending::<()>().await;
-            }
+        let router = Router::new()
+            .fallback(answer)
+            .with_state(Arc::new(server))
+            .layer(RequestDecompressionLayer::new().gzip(true));
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stopped(stop.clone()));
+        let late = async {
+            stopped(stop).await;
+            tokio::time::sleep(MAX_STOP_TIME).await;
         };
-        axum::serve(listener, router).with_graceful_shutdown(stopped).await
-    })
+        tokio::select! {
+            outcome = serving => outcome,
+            () = late => Ok(()), // idle connections are cut; what was answered is on the disk
+        }
+    });
+    runtime.shutdown_timeout(MAX_STOP_TIME);
+    outcome
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that nobody is left who could say stop: the hub goes on.
+    if stop.wait_for(|it| *it).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn answer(State(server): State<Arc<Server>>, incoming: Incoming) -> Response {
+    let handled = tokio::time::timeout(MAX_REQUEST_TIME, read_and_answer(server, incoming));
+    response(handled.await.unwrap_or_else(|_| plain(StatusCode::REQUEST_TIMEOUT)))
+}
+
+async fn read_and_answer(server: Arc<Server>, incoming: Incoming) -> Answer {
+    let (head, body) = incoming.into_parts();
+    let Ok(bytes) = to_bytes(body, MAX_BODY).await else {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE);
+    };
+    let target = head.uri.path_and_query().map_or("/", |it| it.as_str()).to_owned();
+    let answering = tokio::task::spawn_blocking(move || {
+        server.answer(head.method, &target, &head.headers, &bytes)
+    });
+    answering.await.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+fn plain(status: StatusCode) -> Answer {
+    let text = status.canonical_reason().unwrap_or_default();
+    Fault::refused(status, text).answer("")
+}
+
+fn response(answer: Answer) -> Response {
+    let mut response = Response::new(Bytes::from(answer.body));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in answer.headers {
+        headers.insert(name, value);
+    }
+    response
+}
+
+impl Server {
+    fn answer(&self, method: Method, target: &str, headers: &HeaderMap, bytes: &[u8]) -> Answer {
+        let path = Path::parse(target);
+        if (&*path.controller, &*path.action) == ("users", "heartbeat") {
+            return Answer::json(&serde_json::json!({
+                "message": "We require more vespene gas."
+            }));
+        }
+        // MISP's old exports answer without it; everything else sends a browser to the log-in.
+        if !wants_json(headers, &path) && path.action != "restSearch" {
+            return Answer::redirect(StatusCode::FOUND, "/users/login");
+        }
+        let holder = match self.holder(headers) {
+            Ok(Some(holder)) => holder,
+            Ok(None) => return stranger().answer(target),
+            Err(fault) => return fault.answer(target),
+        };
+        let now = Timestamp::now().as_second();
+        let body = Body::read(headers, bytes);
+        let request = Request { method, path, body, holder, now };
+        self.api.answer(&request)
+    }
+
+    /// Whose key the request carries, as MISP looks for it.
+    fn holder(&self, headers: &HeaderMap) -> Result<Option<KeyRecord>, Fault> {
+        let text = |name| headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok());
+        let key = text("authorization").or_else(|| text("x-misp-auth")).map(str::trim);
+        match key {
+            Some(key) => Ok(self.keys.holder(key)?),
+            None => Ok(None),
+        }
+    }
+}
+
+fn wants_json(headers: &HeaderMap, path: &Path) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
+    path.json_suffix || accept.is_some_and(|it| it.contains("application/json"))
+}
+
+/// MISP's 403 for a key that is missing, wrong or revoked.
+fn stranger() -> Fault {
+    Fault::refused(
+        StatusCode::FORBIDDEN,
+        "Authentication failed. Please make sure you pass the API key of an API enabled user \
+         along in the Authorization header.",
+    )
 }
