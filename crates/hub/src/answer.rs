@@ -34,9 +34,8 @@ impl Answer {
     }
 
     /// Nothing but another place to look at.
-    pub(crate) fn redirect(status: StatusCode, to: &'static str) -> Self {
-        let headers = vec![(header::LOCATION, HeaderValue::from_static(to))];
-        Self { status, headers, body: Vec::new() }
+    pub(crate) fn redirect(status: StatusCode, to: &str) -> Self {
+        Self { status, headers: vec![location(to)], body: Vec::new() }
     }
 
     /// The same with one more header.
@@ -55,6 +54,12 @@ impl Answer {
         }
         Self::json(&body)
     }
+}
+
+/// The header that names another path of the hub.
+fn location(to: &str) -> (HeaderName, HeaderValue) {
+    let place = HeaderValue::from_str(to).expect("our paths are letters, digits and slashes");
+    (header::LOCATION, place)
 }
 
 /// What is wrong with which field.
@@ -120,9 +125,8 @@ impl Fault {
             Self::EventExists(id) => {
                 let text = "Event already exists, if you would like to edit it, use the url in \
                             the location header.";
-                let place = HeaderValue::from_str(&format!("/events/{id}"));
-                let place = place.expect("a path of letters and digits is a header's value");
-                say(StatusCode::NOT_FOUND, text, target).with(header::LOCATION, place)
+                let (name, place) = location(&format!("/events/{id}"));
+                say(StatusCode::NOT_FOUND, text, target).with(name, place)
             }
             Self::NotSaved { name, url, errors } => {
                 let body = json!({

@@ -70,6 +70,9 @@ pub(crate) struct AttributeShape<'a> {
     pub(crate) sightings: Vec<SightingShape<'a>>,
     #[serde(rename = "Event", skip_serializing_if = "Option::is_none")]
     pub(crate) event: Option<EventOfAttribute<'a>>,
+    /// More of the event, in the place of `event`.
+    #[serde(rename = "Event", skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<EventContext<'a>>,
     #[serde(rename = "Tag", skip_serializing_if = "Vec::is_empty")]
     pub(crate) tags: Vec<TagShape<'a>>,
 }
@@ -101,6 +104,7 @@ impl<'a> AttributeShape<'a> {
             proposals: None,
             sightings: Vec::new(),
             event: None,
+            context: None,
             tags: Vec::new(),
         }
     }
@@ -142,6 +146,58 @@ impl<'a> EventOfAttribute<'a> {
             info: &it.info,
             orgc_id: ORGANISATION,
             uuid: it.uuid,
+        }
+    }
+}
+
+/// What a found attribute says of its event when context is asked for.
+#[derive(Serialize)]
+pub(crate) struct EventContext<'a> {
+    #[serde(serialize_with = "text")]
+    id: i64,
+    orgc_id: &'static str,
+    org_id: &'static str,
+    date: &'a str,
+    #[serde(serialize_with = "text")]
+    threat_level_id: i64,
+    info: &'a str,
+    published: bool,
+    uuid: Uuid,
+    #[serde(serialize_with = "text")]
+    analysis: i64,
+    #[serde(serialize_with = "text")]
+    timestamp: i64,
+    #[serde(serialize_with = "text")]
+    distribution: i64,
+    #[serde(serialize_with = "text")]
+    publish_timestamp: i64,
+    sharing_group_id: &'static str,
+    extends_uuid: &'a str,
+    #[serde(rename = "Tag")]
+    tags: Vec<TagShape<'a>>,
+    #[serde(rename = "Orgc")]
+    orgc: OrganisationShape<'a>,
+}
+
+impl<'a> EventContext<'a> {
+    pub(crate) fn new(it: &'a Event, tags: &'a [Attached], organisation: &'a Organisation) -> Self {
+        Self {
+            id: it.id,
+            orgc_id: ORGANISATION,
+            org_id: ORGANISATION,
+            date: &it.date,
+            threat_level_id: it.threat_level,
+            info: &it.info,
+            published: it.published,
+            uuid: it.uuid,
+            analysis: it.analysis,
+            timestamp: it.timestamp,
+            distribution: it.distribution,
+            publish_timestamp: it.publish_timestamp,
+            sharing_group_id: "0",
+            extends_uuid: &it.extends_uuid,
+            tags: tags.iter().map(TagShape::of_context).collect(),
+            orgc: OrganisationShape { local: Some(true), ..OrganisationShape::new(organisation) },
         }
     }
 }
@@ -545,6 +601,11 @@ impl<'a> TagShape<'a> {
     /// As a found attribute carries it.
     pub(crate) fn found(it: &'a Attached) -> Self {
         Self { is_galaxy: Some(false), local: Some(it.local), ..Self::plain(&it.tag) }
+    }
+
+    /// As the context of a found attribute carries it.
+    fn of_context(it: &'a Attached) -> Self {
+        Self { local: Some(it.local), ..Self::plain(&it.tag) }
     }
 
     /// As a found attribute carries its event's.

@@ -110,10 +110,11 @@ fn add_one(
     duplicate: Duplicate,
     now: i64,
 ) -> Result<Result<(Attribute, bool), Errors>, Fault> {
-    if attribute.insert(db)? {
+    let conflict = attribute.conflict(db)?;
+    if conflict == Conflict::default() {
+        attribute.insert(db)?;
         return Ok(Ok((attribute, true)));
     }
-    let conflict = attribute.conflict(db)?;
     if let (Some(similar), Duplicate::Update) = (conflict.similar, duplicate)
         && let Some(mut stored) = Attribute::find(db, Name::Id(similar))?
     {
@@ -291,6 +292,26 @@ fn remove(db: &Connection, mut attribute: Attribute, hard: bool, now: i64) -> Re
     }
     event::touch(db, attribute.event, now, -n_gone)?;
     Ok(())
+}
+
+/// `POST /attributes/restore/{attribute}`: takes a soft deletion back.
+pub(super) fn restore(api: &Api, request: &Request) -> Result<Answer, Fault> {
+    let name = request.path.arg(0).and_then(Name::parse).ok_or_else(no_attribute)?;
+    let request = request.clone();
+    let id = api.store.write(move |db| {
+        let found = Attribute::find(db, name)?.filter(|it| it.deleted);
+        let mut attribute = found.ok_or_else(no_attribute)?;
+        may_change_attribute(db, &request, &attribute)?;
+        if attribute.conflict(db)?.similar.is_some() {
+            return Err(Fault::misplaced(SIMILAR));
+        }
+        attribute.deleted = false;
+        attribute.timestamp = request.now;
+        attribute.update(db)?;
+        event::touch(db, attribute.event, request.now, 1)?;
+        Ok(attribute.id)
+    })?;
+    Ok(Answer::redirect(StatusCode::FOUND, &format!("/attributes/view/{id}")))
 }
 
 /// `POST /attributes/deleteSelected/{event}` with `{"id": [..], "allow_hard_delete": 0}`

@@ -91,6 +91,7 @@ fn call(controller: &str, action: &str) -> Option<Call> {
         ("attributes", "add") => Call::Described(attributes::add, attributes::ADD),
         ("attributes", "edit") => Call::Write(attributes::edit),
         ("attributes", "delete") => Call::Write(attributes::delete),
+        ("attributes", "restore") => Call::Write(attributes::restore),
         ("attributes", "deleteSelected") => Call::Write(attributes::delete_selected),
         ("attributes", "addTag") => Call::Write(tags::add_to_attribute),
         ("attributes", "removeTag") => Call::Write(tags::remove_from_attribute),

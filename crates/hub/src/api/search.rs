@@ -13,7 +13,7 @@ use super::filter::{self, Search};
 use crate::answer::{Answer, Fault};
 use crate::csv;
 use crate::request::{Request, text};
-use crate::shape::{AttributeShape, EventOfAttribute, SightingShape, TagShape};
+use crate::shape::{AttributeShape, EventContext, EventOfAttribute, SightingShape, TagShape};
 use crate::store::attribute::{self, Attribute};
 use crate::store::event::{Event, Name};
 use crate::store::search::{self, Filter, Page};
@@ -163,6 +163,7 @@ fn found_json(db: &Connection, search: &Search, api: &Api) -> Result<(Vec<u8>, u
         true => search::sightings(db, &ids)?,
         false => HashMap::new(),
     };
+    let with_context = search.flag("includeContext");
     let (with_uuid, with_tags) = (search.flag("includeEventUuid"), search.flag("includeEventTags"));
     let shapes: Vec<_> = found
         .attributes
@@ -174,7 +175,11 @@ fn found_json(db: &Connection, search: &Search, api: &Api) -> Result<(Vec<u8>, u
             let inner = |it| SightingShape::inner(it, &api.store.organisation);
             shape.sightings = sightings.iter().map(inner).collect();
             if let Some((event, tags)) = found.events.get(&it.event) {
-                shape.event = Some(EventOfAttribute::new(event));
+                if with_context {
+                    shape.context = Some(EventContext::new(event, tags, &api.store.organisation));
+                } else {
+                    shape.event = Some(EventOfAttribute::new(event));
+                }
                 shape.event_uuid = with_uuid.then_some(event.uuid);
                 if with_tags {
                     shape.tags.extend(tags.iter().map(TagShape::inherited));
@@ -312,12 +317,24 @@ fn csv_field(
         "event_info" => csv::text(body, event.map_or("", |(event, _)| &*event.info)),
         "event_member_org" | "event_source_org" => csv::text(body, &api.store.organisation.name),
         "event_distribution" => csv::number(body, of_event(|it| it.distribution)),
-        "event_threat_level_id" => csv::number(body, of_event(|it| it.threat_level)),
+        "event_threat_level_id" => {
+            csv::text(body, threat_level(event.map_or(0, |(event, _)| event.threat_level)));
+        }
         "event_analysis" => csv::number(body, of_event(|it| it.analysis)),
         "event_date" => csv::text(body, event.map_or("", |(event, _)| &*event.date)),
         "event_tag" => csv::text(body, &event.map_or(String::new(), |(_, tags)| names(tags))),
         "event_timestamp" => csv::number(body, of_event(|it| it.timestamp)),
         _ => csv::text(body, ""),
+    }
+}
+
+/// A threat level's name, which CSV has instead of its number.
+const fn threat_level(level: i64) -> &'static str {
+    match level {
+        1 => "High",
+        2 => "Medium",
+        3 => "Low",
+        _ => "Undefined",
     }
 }
 

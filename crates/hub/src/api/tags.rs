@@ -15,16 +15,16 @@ use crate::store::tag::{self, Carrier, Tag};
 
 /// `GET /tags/index`
 pub(super) fn index(api: &Api, _: &Request) -> Result<Answer, Fault> {
-    let tags = api.store.read(|db| tag::list(db, ""))?;
+    let tags = api.store.read(|db| tag::list(db, "%"))?;
     let line = |(tag, n_events, n_attributes)| TagShape::counted(tag, n_events, n_attributes);
     let lines: Vec<_> = tags.iter().map(|(tag, events, of)| line((tag, *events, *of))).collect();
     Ok(Answer::json(&json!({ "Tag": lines })))
 }
 
-/// `GET /tags/search/{part of a name}`
+/// `GET /tags/search/{name}`: `%` stands for anything
 pub(super) fn search(api: &Api, request: &Request) -> Result<Answer, Fault> {
-    let part = request.path.arg(0).unwrap_or_default().trim_matches('%').to_owned();
-    let tags = api.store.read(|db| tag::list(db, &part))?;
+    let name = request.path.arg(0).unwrap_or_default();
+    let tags = api.store.read(|db| tag::list(db, name))?;
     let lines: Vec<_> = tags.iter().map(|(tag, ..)| json!({"Tag": TagShape::alone(tag)})).collect();
     Ok(Answer::json(&lines))
 }

@@ -104,13 +104,13 @@ impl Attribute {
         Ok(Conflict { similar, uuid })
     }
 
-    /// Stores a new attribute under the next number, which is left in `id`; `false` when something
-    /// stands in its way.
-    pub(crate) fn insert(&mut self, db: &Connection) -> Result<bool, StoreError> {
-        let n_stored = db.prepare_cached(
+    /// Stores a new attribute under the next number, which is left in `id`; the caller has seen
+    /// that there is no [`Conflict`].
+    pub(crate) fn insert(&mut self, db: &Connection) -> Result<(), StoreError> {
+        db.prepare_cached(
             "INSERT INTO attribute (event, uuid, type, category, value1, value2, comment, to_ids,
                  distribution, disable_correlation, first_seen, last_seen, timestamp, deleted)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute((
             self.event,
@@ -129,7 +129,7 @@ impl Attribute {
             self.deleted,
         ))?;
         self.id = db.last_insert_rowid();
-        Ok(n_stored > 0)
+        Ok(())
     }
 
     /// Stores what a request may change.

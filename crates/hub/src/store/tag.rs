@@ -158,14 +158,14 @@ pub(crate) fn of_attributes(
     Ok(carried)
 }
 
-/// Each tag whose name holds `part`, newest first, with how many events and attributes carry it.
-pub(crate) fn list(db: &Connection, part: &str) -> Result<Vec<(Tag, i64, i64)>, StoreError> {
+/// Each tag whose name is `name`, where `%` stands for anything; newest first, with how many events and attributes carry it.
+pub(crate) fn list(db: &Connection, name: &str) -> Result<Vec<(Tag, i64, i64)>, StoreError> {
     let mut query = db.prepare_cached(
         "SELECT tag.id, tag.name, tag.colour,
              (SELECT count(*) FROM event_tag WHERE event_tag.tag = tag.id),
              (SELECT count(*) FROM attribute_tag WHERE attribute_tag.tag = tag.id)
-         FROM tag WHERE instr(tag.name, ?) > 0 ORDER BY tag.id DESC",
+         FROM tag WHERE tag.name = ?1 OR (instr(?1, '%') > 0 AND tag.name LIKE ?1) ORDER BY tag.id DESC",
     )?;
-    let rows = query.query_map([part], |row| Ok((Tag::read(row)?, row.get(3)?, row.get(4)?)))?;
+    let rows = query.query_map([name], |row| Ok((Tag::read(row)?, row.get(3)?, row.get(4)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

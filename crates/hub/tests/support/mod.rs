@@ -50,8 +50,13 @@ impl Reply {
 impl Running {
     /// Starts a hub in `data`, which may hold what an earlier one left.
     pub(crate) fn start(data: &Path) -> Self {
+        Self::start_with(Settings::new(data))
+    }
+
+    /// Starts a hub on a free port.
+    pub(crate) fn start_with(settings: Settings) -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let hub = Hub::open(Settings { listen, ..Settings::new(data) }).unwrap();
+        let hub = Hub::open(Settings { listen, ..settings }).unwrap();
         let key = |name, role| hub.keys().add(name, role).unwrap().1.reveal().to_owned();
         let (reader, curator) = (key("reader", Role::Reader), key("curator", Role::Curator));
         let sensor = key("sensor", Role::Sensor);
