@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Guards this host: follows logs, bans, tells MISP
     Run(Run),
+    /// Tries a filter on a log, as fail2ban-regex does
+    Regex(Regex),
     /// Tells MISP about one offender: called by fail2ban's action
     #[command(alias = "misp_add_attribute.sh")]
     Report(Report),
@@ -157,6 +159,61 @@ pub(crate) enum Half {
     Guard,
     /// Talks to MISP
     Exchange,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Regex {
+    /// A log, `-` for standard input, or one line
+    pub(crate) log: String,
+
+    /// A filter (`sshd`, `sshd[mode=aggressive]`), its file, or a failregex
+    pub(crate) filter: String,
+
+    /// An ignoreregex, or a filter that has one
+    pub(crate) ignoreregex: Option<String>,
+
+    /// No name is resolved: the id is the text as it stands
+    #[arg(long)]
+    pub(crate) raw: bool,
+
+    /// Each line begins with `@EPOCH `, its date, as a journal's entry has one
+    #[arg(long)]
+    pub(crate) dated: bool,
+
+    /// An option of the filter
+    #[arg(long, value_name = "K=V")]
+    pub(crate) option: Vec<String>,
+
+    /// The time that it is [default: now]
+    #[arg(long, value_name = "EPOCH")]
+    pub(crate) now: Option<f64>,
+
+    /// The zone of dates that name none: Europe/Vienna, or a POSIX string [default: this host's]
+    #[arg(long, value_name = "TZ")]
+    pub(crate) timezone: Option<String>,
+
+    /// Shows every line that matched
+    #[arg(long)]
+    pub(crate) print_all_matched: bool,
+
+    /// Shows every line that was ignored
+    #[arg(long)]
+    pub(crate) print_all_ignored: bool,
+
+    /// Shows no line that was ignored
+    #[arg(long, conflicts_with = "print_all_ignored")]
+    pub(crate) print_no_ignored: bool,
+
+    /// Shows every line that was missed
+    #[arg(long)]
+    pub(crate) print_all_missed: bool,
+
+    /// Shows no line that was missed
+    #[arg(long, conflicts_with = "print_all_missed")]
+    pub(crate) print_no_missed: bool,
+
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

@@ -3,9 +3,13 @@
 mod cli;
 mod disk;
 mod exit;
+mod jails;
+mod lines;
 mod log;
+mod misp_action;
 mod netns;
 mod operator;
+mod regex;
 mod serve_hub;
 mod settings;
 mod stop;
@@ -43,6 +47,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Unban(args) => operator::unban(folders, args, out),
         Command::Ping(format) => operator::ping(folders, *format, out),
         Command::Outbox(format) => operator::outbox(folders, *format, out),
+        Command::Regex(args) => regex::run(folders, args, out),
         Command::Hub(args) => serve_hub::run(folders, args, out),
         Command::Demo(_) | Command::Run(_) | Command::Report(_) | Command::Deliver => todo!(),
     }

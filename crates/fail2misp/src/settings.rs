@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer};
 
 /// All of the file; every key has a default, so an absent file is a complete configuration.
@@ -38,7 +38,7 @@ pub(crate) struct Misp {
     #[serde(default = "yes")]
     pub(crate) sightings: bool,
     #[serde(default = "quarter_of_an_hour", deserialize_with = "duration")]
-    pub(crate) publish_every: SignedDuration,
+    pub(crate) publish_every: Duration,
     #[serde(default)]
     pub(crate) tags: Vec<String>,
     /// Names of jails, `*` for all.
@@ -59,7 +59,7 @@ pub(crate) struct Share {
     pub(crate) allow: Vec<ipnet::IpNet>,
     pub(crate) min_failures: u32,
     #[serde(deserialize_with = "duration")]
-    pub(crate) sighting_interval: SignedDuration,
+    pub(crate) sighting_interval: Duration,
 }
 
 impl Default for Share {
@@ -69,7 +69,7 @@ impl Default for Share {
             never: Vec::new(),
             allow: Vec::new(),
             min_failures: 1,
-            sighting_interval: SignedDuration::from_hours(1),
+            sighting_interval: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -90,8 +90,8 @@ fn yes() -> bool {
     true
 }
 
-fn quarter_of_an_hour() -> SignedDuration {
-    SignedDuration::from_mins(15)
+fn quarter_of_an_hour() -> Duration {
+    Duration::from_secs(15 * 60)
 }
 
 fn all_jails() -> Vec<String> {
@@ -152,12 +152,15 @@ fn nearest_known(message: &str) -> Option<&str> {
     quoted.min_by_key(|known| strsim::damerau_levenshtein(unknown, known))
 }
 
-fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<SignedDuration, D::Error> {
+fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     let text = text_or_number(input)?;
-    let read = text.parse().or_else(|error| {
-        text.parse().map(SignedDuration::from_secs).map_err(|_not_a_number| error)
-    });
-    read.ok().filter(|it| !it.is_negative()).ok_or_else(|| {
+    let read = match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_no_number) => {
+            text.parse::<jiff::SignedDuration>().ok().and_then(|it| it.try_into().ok())
+        }
+    };
+    read.ok_or_else(|| {
         serde::de::Error::custom(format!("`{text}` is no duration; write `15m`, `1h` or `1d`"))
     })
 }

@@ -26,7 +26,8 @@ struct Fail2ban {
 impl Fail2ban {
     fn new(dir: &Path, hub: &Hub, event: &str) -> Self {
         let config = dir.join("fail2ban");
-        let copied = Command::new("cp").args(["-a", "/etc/fail2ban"]).arg(&config).status().unwrap();
+        let copied =
+            Command::new("cp").args(["-a", "/etc/fail2ban"]).arg(&config).status().unwrap();
         assert!(copied.success());
         let write = |name: &str, text: String| fs::write(config.join(name), text).unwrap();
         let at = |name: &str| dir.join(name).display().to_string();
@@ -91,7 +92,8 @@ impl Fail2ban {
         self.server = Some(Running::start(&mut command));
         wait_for("both jails to start", || {
             let log = self.log()[log_before..].to_owned();
-            (log.contains("Jail 'sshd' started") && log.contains("Jail 'trap' started")).then_some(())
+            (log.contains("Jail 'sshd' started") && log.contains("Jail 'trap' started"))
+                .then_some(())
         });
     }
 

@@ -195,7 +195,7 @@ pub fn read_jail(files: &dyn Files, root: &Path, name: &str) -> Result<Jail, Vec
     outcome.jail.ok_or(outcome.faults)
 }
 
-/// Reads the filter that `text` names, with its options: `sshd`, `sshd[mode=aggressive]`.
+/// Reads the filter that `item` names, with its options: `sshd`, `sshd[mode=aggressive]`.
 ///
 /// # Errors
 ///
@@ -203,15 +203,14 @@ pub fn read_jail(files: &dyn Files, root: &Path, name: &str) -> Result<Jail, Vec
 pub fn read_filter(
     files: &dyn Files,
     root: &Path,
-    text: &str,
+    item: Item,
     backend: &str,
 ) -> Result<Filter, Fault> {
     let library = Library::new(files, root);
-    let fault = |problem| Fault { place: None, jail: None, problem };
-    let item = Item::parse(text).map_err(|error| fault(error.to_string()))?;
     let Some(definition) = filter::open(&library, &item.name, item.options, backend) else {
         let path = root.join("filter.d").join(format!("{}.conf", item.name));
-        return Err(fault(format!("there is no filter `{}`: {}", item.name, path.display())));
+        let problem = format!("there is no filter `{}`: {}", item.name, path.display());
+        return Err(Fault { place: None, jail: None, problem });
     };
     filter::alone(definition)
 }

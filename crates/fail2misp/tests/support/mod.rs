@@ -202,7 +202,8 @@ pub fn append(path: &Path, lines: &[String]) {
 /// Lines of failed logins at this moment, as OpenSSH writes them by syslog.
 pub fn failed_logins(address: &str, n: usize) -> Vec<String> {
     let stamp = jiff::Zoned::now().strftime("%b %e %H:%M:%S").to_string();
-    let line = format!("{stamp} web-1 sshd[71]: Failed password for root from {address} port 9 ssh2");
+    let line =
+        format!("{stamp} web-1 sshd[71]: Failed password for root from {address} port 9 ssh2");
     vec![line; n]
 }
 

@@ -1,0 +1,159 @@
+//! Finds fail2ban's configuration, or our own jails where there is none, and reads it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow};
+use jail::config::options::Item;
+use jail::config::{self, Configuration, Fault, Files, Select};
+use scan::FilterSpec;
+
+use crate::cli::Folders;
+use crate::disk::{BuiltIn, Disk};
+use crate::misp_action;
+use crate::settings::Settings;
+
+/// Where fail2ban keeps its configuration on every system that has it.
+const FAIL2BAN: &str = "/etc/fail2ban";
+
+/// The backend of a filter that is read alone: it decides only between the forms that a line has in
+/// a file and in the journal.
+const ANY_BACKEND: &str = "auto";
+
+/// Options of a filter or an action by their names.
+pub(crate) type Options = BTreeMap<String, String>;
+
+/// Where jails come from.
+pub(crate) enum Source {
+    /// A folder on disk.
+    Folder(PathBuf),
+    /// The program itself.
+    BuiltIn(BuiltIn),
+}
+
+impl Source {
+    /// The command line's folder, else that of our configuration, else fail2ban's own where it is
+    /// there, else the built-in jails.
+    pub(crate) fn find(folders: &Folders, settings: &Settings) -> Self {
+        let named = folders.fail2ban_dir.as_ref().or(settings.jails.path.as_ref());
+        match named {
+            Some(folder) => Self::Folder(folder.clone()),
+            None if Path::new(FAIL2BAN).is_dir() => Self::Folder(FAIL2BAN.into()),
+            None => Self::BuiltIn(BuiltIn::default()),
+        }
+    }
+
+    /// Reads all enabled jails.
+    pub(crate) fn read(&self) -> Configuration {
+        config::read(self.files(), self.root(), Select::Enabled)
+    }
+
+    /// Whether there is a filter of this name.
+    pub(crate) fn has_filter(&self, name: &str) -> bool {
+        let path = self.root().join(format!("filter.d/{name}.conf"));
+        // One that cannot be read is there; reading it will say why it cannot.
+        !matches!(self.files().read(&path), Ok(None))
+    }
+
+    /// Reads the filter that `item` names, with `more` options above its own.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or an option does not expand.
+    pub(crate) fn read_filter(&self, item: Item, more: Options) -> Result<FilterSpec> {
+        let options = item.options.into_iter().chain(more).collect();
+        let item = Item { name: item.name, options };
+        config::read_filter(self.files(), self.root(), item, ANY_BACKEND)
+            .map(|filter| filter.spec)
+            .map_err(|fault| anyhow!("{}", describe(&fault)))
+    }
+
+    /// Reads the filter in one file, with these options.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or an option does not expand.
+    pub(crate) fn read_filter_file(&self, path: &Path, given: Options) -> Result<FilterSpec> {
+        config::read_filter_file(&Disk, path, given, ANY_BACKEND)
+            .map(|filter| filter.spec)
+            .map_err(|fault| anyhow!("{}", describe(&fault)))
+    }
+
+    /// What `action.d/misp.conf` says, and above it the action line of `jail` whose name is
+    /// `act_name`; `None` where there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// When the jail or the action cannot be read.
+    pub(crate) fn misp_options(
+        &self,
+        jail: Option<&str>,
+        act_name: Option<&str>,
+    ) -> Result<Option<Options>> {
+        let given = match jail {
+            Some(jail) => self.options_of_action_line(jail, act_name)?,
+            None => BTreeMap::new(),
+        };
+        self.settings_of_misp_action(given)
+    }
+
+    /// What `action.d/misp.conf` says, and above it what is `given`; `None` where there is no such
+    /// file.
+    ///
+    /// # Errors
+    ///
+    /// When an option does not expand.
+    pub(crate) fn settings_of_misp_action(&self, given: Options) -> Result<Option<Options>> {
+        config::read_action_settings(self.files(), self.root(), misp_action::NAME, given)
+            .map_err(|fault| anyhow!("{}", describe(&fault)))
+    }
+
+    fn options_of_action_line(&self, jail: &str, act_name: Option<&str>) -> Result<Options> {
+        let jail = config::read_jail(self.files(), self.root(), jail).map_err(|faults| {
+            let first = faults.first().map_or_else(String::new, describe);
+            anyhow!("jail `{jail}` cannot be read: {first}")
+        })?;
+        let mut ours = jail.actions.into_iter().filter(|action| action.name == misp_action::NAME);
+        let found = match act_name {
+            Some(name) => ours.find(|action| action.act_name == name),
+            None => ours.next(),
+        };
+        Ok(found.map(|action| action.options).unwrap_or_default())
+    }
+
+    fn files(&self) -> &dyn Files {
+        match self {
+            Self::Folder(_) => &Disk,
+            Self::BuiltIn(files) => files,
+        }
+    }
+
+    fn root(&self) -> &Path {
+        match self {
+            Self::Folder(folder) => folder,
+            Self::BuiltIn(_) => Path::new(BuiltIn::ROOT),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(out, "`{}`", folder.display()),
+            Self::BuiltIn(_) => out.write_str("the built-in jails"),
+        }
+    }
+}
+
+/// A fault in one line: place, jail, problem.
+pub(crate) fn describe(fault: &Fault) -> String {
+    let mut text = String::new();
+    if let Some(place) = &fault.place {
+        text += &format!("{}:{}: ", place.file.display(), place.line);
+    }
+    if let Some(jail) = &fault.jail {
+        text += &format!("jail `{jail}` does not start: ");
+    }
+    crate::exit::escape(&(text + &fault.problem))
+}
