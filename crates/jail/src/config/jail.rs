@@ -82,6 +82,9 @@ const DEFAULT_MAX_RETRY: u32 = 3;
 const DEFAULT_MAX_MATCHES: u32 = 5;
 const DEFAULT_SECONDS: f64 = 600.0;
 
+/// How much of a long value a message shows, in characters.
+const MAX_EXCERPT: usize = 40;
+
 /// The version that `%(fail2ban_version)s` tells, for actions that name their client to others.
 const FAIL2BAN_VERSION: &str = "1.0.2";
 
@@ -225,6 +228,10 @@ impl Reader<'_> {
     /// An option, expanded; a mistake in it keeps the jail from starting.
     fn get(&mut self, option: &str) -> Option<String> {
         match self.scope().get(option) {
+            // A comment was refused already; the value before it is judged like any other.
+            Ok(Some(text)) if PLAIN_OPTIONS.contains(&option) => {
+                Some(text[..comment(&text).unwrap_or(text.len())].trim_end().to_owned())
+            }
             Ok(text) => text,
             Err(error) => {
                 self.refuse(option, format!("option `{option}`: {error}"));
@@ -278,13 +285,11 @@ impl Reader<'_> {
         for option in PLAIN_OPTIONS {
             let Some(value) = self.value(option) else { continue };
             let text = Rc::clone(&value.text);
-            let is_comment = |(at, _)| text[..at].ends_with(char::is_whitespace);
-            if let Some((at, _)) = text.match_indices('#').find(|it| is_comment(*it)) {
-                let comment: String = text[at..].chars().take(30).collect();
+            if comment(&text).is_some() {
                 let problem = format!(
-                    "`{option} = {}{comment}…`: the comment counts as part of the value; put it on \
-                     a line of its own",
-                    &text[..at]
+                    "`{option} = {}`: the comment counts as part of the value; put it on a line of \
+                     its own",
+                    excerpt(&text)
                 );
                 self.refuse(option, problem);
             }
@@ -487,6 +492,20 @@ impl Reader<'_> {
             }
         }
         options
+    }
+}
+
+/// Where a comment begins that stands behind a value.
+fn comment(text: &str) -> Option<usize> {
+    let is_comment = |at: &usize| text[..*at].ends_with(char::is_whitespace);
+    text.match_indices('#').map(|(at, _)| at).find(is_comment)
+}
+
+/// The beginning of a value, for a message.
+fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(MAX_EXCERPT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
