@@ -116,6 +116,23 @@ impl<'t> Subject<'t> {
         let alphabet = if text.is_ascii() { Alphabet::Ascii } else { Alphabet::Unicode };
         Self { text, alphabet }
     }
+
+    /// The number of characters before byte `at`.
+    pub(crate) fn column(self, at: usize) -> usize {
+        match self.alphabet {
+            Alphabet::Ascii => at,
+            Alphabet::Unicode => self.text[..at].chars().count(),
+        }
+    }
+
+    /// The byte at which the character of this column begins; the end of a shorter text.
+    pub(crate) fn byte(self, column: usize) -> usize {
+        let len = self.text.len();
+        match self.alphabet {
+            Alphabet::Ascii => column.min(len),
+            Alphabet::Unicode => self.text.char_indices().nth(column).map_or(len, |(at, _)| at),
+        }
+    }
 }
 
 /// What searches on one line may still cost, and how many cost too much.

@@ -25,7 +25,7 @@ pub struct Hit {
     pub kind: IdKind,
     /// When, by the line's date, or by the last known one.
     pub time: Timestamp,
-    /// False where neither the line nor one before it told the time: `time` is now.
+    /// False where a date should be and is not, and none was of late: `time` is now.
     pub dated: bool,
     /// Which expression found it, from 0 in the filter's own list.
     pub failregex: usize,
@@ -265,6 +265,8 @@ impl Scanner {
         let date = &text[found.start..found.end];
         let cut = Cut { before: &text[..found.start], date, after: &text[found.end..] };
         if date.is_empty() {
+            // The pattern itself says that there may be none: now is what it means.
+            let now = When { dated: true, ..now };
             return last.map_or((Some(cut), Some(now)), |last| (None, Some(last)));
         }
         let Some(time) = found.moment.resolve(clock) else {

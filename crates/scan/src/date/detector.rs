@@ -6,7 +6,7 @@
 //! of this is followed step by step, because a line with two dates is cut differently after a
 //! different history.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
@@ -126,15 +126,30 @@ fn default_patterns() -> Vec<String> {
         format!("%Exy%Exm%Exd  ?{clock}"),
         "%b %d, %ExY %I:%M:%S %p".to_owned(),
         format!("^%b-%d-%Exy {padded}"),
-        format!("%ExY%Exm%Exd(?:T|  ?)%ExH%ExM%ExS{any_fraction}{any_zone}"),
+        format!("%ExY%Exm%Exd(?:-|T|  ?)%ExH:?%ExM:?%ExS{any_fraction}{any_zone}"),
         format!("(?:%Z )?{asctime}"),
         format!("(?:%z )?{asctime}"),
         "TAI64N".to_owned(),
     ]
 }
 
-/// The known forms bound to the start of the line, then the same and the others as they are.
+/// The known forms, made once for all filters: most filters use them, and each of them is
+/// compiled at its first use. Filters compiled in another year make their own.
 fn defaults(years: Years) -> Result<Vec<Arc<Template>>, TemplateError> {
+    static SHARED: OnceLock<(Years, Vec<Arc<Template>>)> = OnceLock::new();
+    match SHARED.get() {
+        Some((known, templates)) if *known == years => Ok(templates.clone()),
+        Some(_) => make_defaults(years),
+        None => {
+            let made = make_defaults(years)?;
+            let (known, templates) = SHARED.get_or_init(|| (years, made.clone()));
+            Ok(if *known == years { templates.clone() } else { made })
+        }
+    }
+}
+
+/// The known forms bound to the start of the line, then the same and the others as they are.
+fn make_defaults(years: Years) -> Result<Vec<Arc<Template>>, TemplateError> {
     let free = default_patterns();
     let bound = free
         .iter()
@@ -162,7 +177,7 @@ struct Slot {
     /// Searches in which it matched.
     n_matched: u32,
     last_won: i64,
-    /// Where its last match began.
+    /// The column at which its last match began.
     distance: usize,
 }
 
@@ -176,10 +191,10 @@ impl Slot {
     }
 }
 
-/// The place of the last date, with the characters around both of its ends.
+/// One end of the last date, with the characters around it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
-    at: usize,
+    column: usize,
     before: Option<char>,
     after: Option<char>,
 }
@@ -211,8 +226,8 @@ impl Detector {
         Self {
             slots: slots.collect(),
             last: NONE,
-            start: Place { at: 1, ..Place::default() },
-            end: Place { at: NONE, ..Place::default() },
+            start: Place { column: 1, ..Place::default() },
+            end: Place { column: NONE, ..Place::default() },
             first_unused: 0,
         }
     }
@@ -231,12 +246,12 @@ impl Detector {
         let moment = slot.template.read(&slot.searcher, line.text);
         slot.n_won += 1;
         slot.last_won = now.as_second();
-        slot.distance = from;
+        slot.distance = line.column(from);
         if self.first_unused == winner {
             self.first_unused += 1;
         }
-        self.start = place(line.text, from);
-        self.end = place(line.text, to);
+        self.start = place(line, from);
+        self.end = place(line, to);
         let moved = winner != 0 && winner != self.last;
         self.last = if moved { self.rise(winner) } else { winner };
         Some(Found { start, end, moment })
@@ -249,7 +264,8 @@ impl Detector {
         if let Some((matched, whole)) = self.try_last(line, budget) {
             tried = whole.then_some(self.last);
             if let Some((from, to)) = matched {
-                let same = from == self.start.at && to == self.end.at;
+                let same =
+                    line.column(from) == self.start.column && line.column(to) == self.end.column;
                 if self.slots.len() == 1 || self.slots[self.last].is_bound() || same {
                     return Some(self.last);
                 }
@@ -268,7 +284,8 @@ impl Detector {
             let settled = index + 1 == self.slots.len()
                 || slot.is_bound()
                 || (from == 0 && slot.n_won > 0 && next_is_fresh);
-            if settled || (from <= slot.distance && from <= self.start.at) {
+            let column = line.column(from);
+            if settled || (column <= slot.distance && column <= self.start.column) {
                 return Some(index);
             }
             // Further right than usual: perhaps a date in the message. The leftmost will do.
@@ -279,7 +296,8 @@ impl Detector {
         let (index, from, to) = candidate?;
         // Tried at its last place and then on the whole line, the searcher holds the wrong match.
         if self.slots[index].searcher.span(0) != Some((from, to)) {
-            self.search(index, line, self.start.at, self.end.at, budget)?;
+            let (from, to) = (line.byte(self.start.column), line.byte(self.end.column));
+            self.search(index, line, from, to, budget)?;
         }
         Some(index)
     }
@@ -291,14 +309,10 @@ impl Detector {
         budget: &mut Budget,
     ) -> Option<(Option<(usize, usize)>, bool)> {
         let bound = self.slots.get(self.last)?.is_bound();
-        let (start, end) = (place(line.text, self.start.at), place(line.text, self.end.at));
-        let whole = bound || !(alike(start, self.start) && alike_end(end, self.end));
-        let (from, to) = if whole { (0, NONE) } else { (self.start.at, self.end.at) };
-        let to = to.min(line.text.len());
-        let splits = line.text.is_char_boundary(from) && line.text.is_char_boundary(to);
-        if from > to || !splits {
-            return Some((None, false));
-        }
+        let (from, to) = (line.byte(self.start.column), line.byte(self.end.column));
+        let here = alike(place(line, from), self.start) && alike_end(place(line, to), self.end);
+        let whole = bound || !here;
+        let (from, to) = if whole { (0, line.text.len()) } else { (from, to) };
         Some((self.search(self.last, line, from, to, budget), whole))
     }
 
@@ -342,10 +356,10 @@ impl Detector {
     }
 }
 
-fn place(text: &str, at: usize) -> Place {
-    let before = text.get(..at).and_then(|text| text.chars().next_back());
-    let after = text.get(at..).and_then(|text| text.chars().next());
-    Place { at, before, after }
+fn place(line: Subject<'_>, at: usize) -> Place {
+    let before = line.text[..at].chars().next_back();
+    let after = line.text[at..].chars().next();
+    Place { column: line.column(at), before, after }
 }
 
 /// Whether a date may start here as the last one did: after the same character, or with the same

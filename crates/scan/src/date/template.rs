@@ -209,7 +209,13 @@ fn stamp<'t>(fields: &(impl Iterator<Item = (char, &'t str)> + Clone)) -> Option
             'I' => {
                 let half = fields.clone().find(|&(letter, _)| letter == 'p');
                 let afternoon = half.is_some_and(|(_, text)| text.eq_ignore_ascii_case("pm"));
-                stamp.hour = small()? % 12 + if afternoon { 12 } else { 0 };
+                // No hour of the day comes of `13 PM`.
+                stamp.hour = match (small()?, afternoon) {
+                    (12, false) => 0,
+                    (12, true) => 12,
+                    (hour, false) => hour,
+                    (hour, true) => hour + 12,
+                };
             }
             'M' => stamp.minute = small()?,
             'S' => stamp.second = small()?,
