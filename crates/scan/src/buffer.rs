@@ -49,7 +49,7 @@ pub(crate) fn part(lines: &[CutLine], text: &str, span: (usize, usize), skipped:
     let mut matched = lines[first..last.max(first)].to_vec();
     let mut unmatched = lines[..first].to_vec();
     let mut done = 0;
-    for skip in skipped.lines() {
+    for skip in skipped.split_terminator(ends_line) {
         let place = matched[done..].iter().position(|line| line.without_date() == skip);
         if let Some(offset) = place {
             done += offset;
@@ -58,4 +58,12 @@ pub(crate) fn part(lines: &[CutLine], text: &str, span: (usize, usize), skipped:
     }
     unmatched.extend_from_slice(&lines[last..]);
     Parted { matched, unmatched }
+}
+
+/// What Python's `splitlines` splits at.
+fn ends_line(found: char) -> bool {
+    matches!(
+        found,
+        '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}'
+    )
 }

@@ -8,12 +8,13 @@ stumbles; or a text instead of the list where it refuses the filter.
 
 usage: lines.py [--root DIR] < cases.jsonl      DIR holds fail2ban/ (default: Debian's /usr/lib/python3/dist-packages)
 """
-import argparse, json, logging, os, sys, time
+import argparse, json, logging, os, sys, time, warnings
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--root", default="/usr/lib/python3/dist-packages")
 sys.path.insert(0, ap.parse_args().root)
 logging.disable(logging.CRITICAL)
+warnings.simplefilter("ignore")
 from fail2ban.server.datedetector import DD_patternCache, DateDetector
 from fail2ban.server.filter import Filter
 from fail2ban.server.ipdns import IPAddr
@@ -41,7 +42,7 @@ def new_filter(case):
     if case.get("logtimezone"): f.setLogTimeZone(case["logtimezone"])
     if case.get("datepattern"): f.setDatePattern(case["datepattern"])
     if case.get("prefregex"): f.prefRegex = case["prefregex"]
-    if case.get("maxlines"): f.setMaxLines(case["maxlines"])
+    if case.get("maxlines") is not None: f.setMaxLines(case["maxlines"])
     for regex in case["failregex"]: f.addFailRegex(regex)
     for regex in case.get("ignoreregex", []): f.addIgnoreRegex(regex)
     return f
