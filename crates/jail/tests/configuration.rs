@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jail::BanTime;
+use jail::config::options::Item;
 use jail::config::{
     Backend, Configuration, Fault, Files, Jail, Select, read, read_filter, read_filter_file,
     read_jail,
@@ -329,13 +330,16 @@ fn a_filter_is_read_by_name_or_from_a_file() {
                   mode = soft\n";
     let folder = folder(&[("filter.d/mail.conf", filter), ("elsewhere/mine.conf", filter)]);
     let root = Path::new(ROOT);
-    let regex = |text| read_filter(&folder, root, text, "auto").unwrap().spec.failregex;
+    let read = |text| read_filter(&folder, root, Item::parse(text).unwrap(), "auto");
+    let regex = |text| read(text).unwrap().spec.failregex;
     assert_eq!(regex("mail"), ["^s <HOST>"]);
     assert_eq!(regex("mail[mode=hard]"), ["^h <HOST>"]);
     let file = Path::new("/f/elsewhere/mine.conf");
     let given = BTreeMap::from([("mode".to_owned(), "hard".to_owned())]);
     let mine = read_filter_file(&folder, file, given, "auto").unwrap();
     assert_eq!(mine.spec.failregex, ["^h <HOST>"]);
-    let error = read_filter(&folder, root, "male", "auto").unwrap_err();
-    assert_eq!(error.problem, "there is no filter `male`: /f/filter.d/male.conf");
+    assert_eq!(
+        read("male").unwrap_err().problem,
+        "there is no filter `male`: /f/filter.d/male.conf"
+    );
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use jail::config::options::Item;
 use jail::config::{Select, read, read_filter};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -121,10 +122,8 @@ impl Report {
 }
 
 fn scanner(name: &str, options: &BTreeMap<String, String>) -> Scanner {
-    let given: Vec<String> =
-        options.iter().map(|(name, text)| format!("{name}=\"{text}\"")).collect();
-    let text = format!("{name}[{}]", given.join(","));
-    let filter = read_filter(&Disk, &ours(), &text, "auto").unwrap();
+    let item = Item { name: name.to_owned(), options: options.clone() };
+    let filter = read_filter(&Disk, &ours(), item, "auto").unwrap();
     let zone = TimeZone::posix(ZONE).unwrap();
     let settings = Settings { zone, raw: true, ..Settings::default() };
     Scanner::new(Arc::new(Filter::compile(&filter.spec).unwrap()), settings)
