@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Guards this host: follows logs, bans, tells MISP
     Run(Run),
+    /// Reads all configuration and says every fault
+    Check(Format),
     /// Tries a filter on a log, as fail2ban-regex does
     Regex(Regex),
     /// Tells MISP about one offender: called by fail2ban's action

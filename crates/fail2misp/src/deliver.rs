@@ -16,7 +16,7 @@ const SWITCH: &str = "FAIL2MISP_DELIVER";
 /// Starts the delivery unless somebody delivers already, or nobody shall.
 pub(crate) fn ensure(folders: &Folders) -> Result<()> {
     let is_off = env::var_os(SWITCH).is_some_and(|it| it == "never");
-    if is_off || exchange::lock::is_held(&folders.state) {
+    if is_off || exchange::is_delivering(&folders.state) {
         return Ok(());
     }
     Command::new("/proc/self/exe")

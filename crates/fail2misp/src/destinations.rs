@@ -2,14 +2,15 @@
 //! fail2ban's action `misp`.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use exchange::{Destination, EventChoice, Policy};
 use jail::config::Jail;
 
 use crate::jails::Source;
-use crate::misp_action;
+use crate::misp_action::{self, MispAction};
 use crate::settings::{Misp, Settings, Share};
 
 /// All destinations. One that cannot be used is left out, with the reason.
@@ -54,10 +55,13 @@ fn of_action(
     options: &BTreeMap<String, String>,
     state: &Path,
 ) -> Result<Destination> {
-    let options = source.settings_of_misp_action(options.clone())?;
-    let action = misp_action::read(&options.unwrap_or_default())?;
-    let addressee = action.into_addressee(state).context("keep the key")?;
+    let addressee = misp_action_of(source, options)?.into_addressee(state)?;
     Ok(Destination::of_action(&addressee))
+}
+
+fn misp_action_of(source: &Source, options: &BTreeMap<String, String>) -> Result<MispAction> {
+    let options = source.settings_of_misp_action(options.clone())?;
+    misp_action::read(&options.unwrap_or_default())
 }
 
 /// Who is never told about.
@@ -75,4 +79,20 @@ pub(crate) fn site(share: &Share) -> String {
     share.site.clone().unwrap_or_else(|| {
         rustix::system::uname().nodename().to_string_lossy().into_owned()
     })
+}
+
+/// What is wrong with the destinations, without keeping any key.
+pub(crate) fn check(settings: &Settings, source: &Source, jails: &[Jail]) -> Vec<anyhow::Error> {
+    let named = settings.misp.iter().filter_map(|(name, misp)| {
+        let problem = fs::File::open(&misp.key_file).err()?;
+        let path = misp.key_file.display();
+        Some(anyhow::Error::new(problem).context(format!("[misp.{name}]: key_file `{path}`")))
+    });
+    let actions = jails.iter().flat_map(|jail| jail.actions.iter().map(move |it| (jail, it)));
+    let ours = actions.filter(|(_, action)| action.name == misp_action::NAME);
+    let by_action = ours.filter_map(|(jail, action)| {
+        let error = misp_action_of(source, &action.options).err()?;
+        Some(error.context(format!("jail `{}`, action `misp`", jail.name)))
+    });
+    named.chain(by_action).collect()
 }

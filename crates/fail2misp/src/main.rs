@@ -1,6 +1,9 @@
 //! The program: flags to one function a subcommand.
 
+mod check;
 mod cli;
+mod deliver;
+mod destinations;
 mod disk;
 mod exit;
 mod jails;
@@ -10,6 +13,7 @@ mod misp_action;
 mod netns;
 mod operator;
 mod regex;
+mod report;
 mod serve_hub;
 mod settings;
 mod stop;
@@ -47,8 +51,10 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Unban(args) => operator::unban(folders, args, out),
         Command::Ping(format) => operator::ping(folders, *format, out),
         Command::Outbox(format) => operator::outbox(folders, *format, out),
+        Command::Check(format) => check::run(folders, *format, out),
         Command::Regex(args) => regex::run(folders, args, out),
         Command::Hub(args) => serve_hub::run(folders, args, out),
-        Command::Demo(_) | Command::Run(_) | Command::Report(_) | Command::Deliver => todo!(),
+        Command::Report(args) => report::run(folders, args),
+        Command::Demo(_) | Command::Run(_) | Command::Deliver => todo!(),
     }
 }

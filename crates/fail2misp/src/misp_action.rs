@@ -1,9 +1,10 @@
 //! The article's four options: what fail2ban's action `misp` says of one destination.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use exchange::{Addressee, keys};
 use secrecy::SecretString;
 
 /// The name of the action, and of its file in `action.d`.
@@ -28,6 +29,21 @@ pub(crate) enum Key {
     File(PathBuf),
     /// In the configuration, or among the article's five arguments.
     Inline(SecretString),
+}
+
+impl MispAction {
+    /// Where reports go; a key that stands in the configuration is put where only exchange reads it.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be written.
+    pub(crate) fn into_addressee(self, state: &Path) -> Result<Addressee> {
+        let key_file = match self.key {
+            Key::File(path) => path,
+            Key::Inline(key) => keys::put(state, &self.url, &self.event, &key)?,
+        };
+        Ok(Addressee { url: self.url, event: self.event, sightings: self.sightings, key_file })
+    }
 }
 
 /// Reads `misp_base_url`, `misp_event`, `misp_sight`, and `misp_key_file` or `misp_auth_key`.

@@ -2,10 +2,9 @@
 
 use std::ffi::OsString;
 use std::io::Read as _;
-use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use exchange::{Addressee, Report, keys, spool};
+use exchange::{Addressee, Report, spool};
 use jail::{Ban, BanTime, Subject};
 use jiff::Timestamp;
 
@@ -125,15 +124,4 @@ fn matches_from_stdin() -> anyhow::Result<Vec<String>> {
     let mut bytes = Vec::new();
     std::io::stdin().take(MAX_MATCHES_BYTES).read_to_end(&mut bytes).context("read the matches")?;
     Ok(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
-}
-
-impl MispAction {
-    /// Puts a key that stands in the configuration where only exchange reads it.
-    fn into_addressee(self, state: &Path) -> anyhow::Result<Addressee> {
-        let key_file = match self.key {
-            misp_action::Key::File(path) => path,
-            misp_action::Key::Inline(key) => keys::put(state, &self.url, &self.event, &key)?,
-        };
-        Ok(Addressee { url: self.url, event: self.event, sightings: self.sightings, key_file })
-    }
 }

@@ -1,0 +1,78 @@
+//! `check`: reads all configuration and says every fault, with file and line.
+
+use std::io::Write;
+use std::path::Path;
+
+use jail::config::{Fault, Jail};
+use serde_json::json;
+
+use crate::cli::{Folders, Format};
+use crate::destinations;
+use crate::exit::{Code, Failed, Outcome, escape};
+use crate::jails::{self, Source};
+use crate::settings;
+
+/// `check`
+pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Outcome {
+    let settings = settings::read(&folders.config).map_err(Failed::usage)?;
+    let source = Source::find(folders, &settings);
+    let mut configuration = source.read();
+    let (starting, broken): (Vec<_>, Vec<_>) =
+        configuration.jails.into_iter().map(compiled).partition(Result::is_ok);
+    let jails: Vec<Jail> = starting.into_iter().flatten().collect();
+    configuration.faults.extend(broken.into_iter().filter_map(Result::err));
+    let unusable = destinations::check(&settings, &source, &jails);
+    let faults = configuration.faults;
+
+    let mut say = |text: String| writeln!(out, "{text}").map_err(Failed::other_side);
+    if format.is_json() {
+        for fault in &faults {
+            say(as_json(fault).to_string())?;
+        }
+        for error in &unusable {
+            say(json!({"problem": escape(&format!("{error:#}"))}).to_string())?;
+        }
+        let names: Vec<_> = jails.iter().map(|jail| &jail.name).collect();
+        say(json!({"jails": names}).to_string())?;
+    } else {
+        for fault in &faults {
+            say(jails::describe(fault))?;
+        }
+        for error in &unusable {
+            say(escape(&format!("{error:#}")))?;
+        }
+        let names: Vec<_> = jails.iter().map(|jail| jail.name.as_str()).collect();
+        let words = match names.as_slice() {
+            [] => format!("no jail of {source} is enabled and can start"),
+            names => format!("{} of {source} can start: {}", count(names.len()), names.join(", ")),
+        };
+        say(words)?;
+    }
+    let a_jail_cannot_start = faults.iter().any(|fault| fault.jail.is_some());
+    Ok(if a_jail_cannot_start || !unusable.is_empty() { Code::Usage } else { Code::Done })
+}
+
+/// The jail, if its expressions compile.
+fn compiled(jail: Jail) -> Result<Jail, Fault> {
+    match scan::Filter::compile(&jail.filter) {
+        Ok(_) => Ok(jail),
+        Err(error) => Err(Fault {
+            place: jail.places.get("filter").cloned(),
+            problem: error.to_string(),
+            jail: Some(jail.name),
+        }),
+    }
+}
+
+fn as_json(fault: &Fault) -> serde_json::Value {
+    json!({
+        "file": fault.place.as_ref().map(|place| place.file.as_path()).map(Path::to_string_lossy),
+        "line": fault.place.as_ref().map(|place| place.line),
+        "jail": fault.jail,
+        "problem": fault.problem,
+    })
+}
+
+fn count(n: usize) -> String {
+    if n == 1 { "1 jail".to_owned() } else { format!("{n} jails") }
+}

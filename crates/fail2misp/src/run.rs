@@ -1,0 +1,178 @@
+//! `run`: the daemon, both halves of it or one, and `deliver`, what `report` leaves to the background.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use exchange::{Destination, GuardSource, Mode};
+use guard::firewall::{Firewall, Memory, Nft};
+use jail::config::{Configuration, Jail};
+use jiff::tz::TimeZone;
+use tracing::{error, info, warn};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::cli::{Folders, Half, Run};
+use crate::exit::{Code, Failed, Outcome};
+use crate::jails::{self, Source};
+use crate::settings::{self, Settings};
+use crate::{deliver, destinations, log, stop};
+
+/// The target of what neither half says.
+const LOG: &str = "fail2misp";
+
+/// The longest that a delivery in the background tries; what then waits is delivered with the next
+/// report, or by a daemon.
+const DELIVER_AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `run`
+pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
+    let settings = settings::read(&folders.config).map_err(Failed::usage)?;
+    let source = Source::find(folders, &settings);
+    let configuration = source.read();
+    log::to_stderr(level(&configuration));
+    for fault in &configuration.faults {
+        match &fault.jail {
+            Some(_) => error!(target: LOG, "{}", jails::describe(fault)),
+            None => warn!(target: LOG, "{}", jails::describe(fault)),
+        }
+    }
+    let halves = Halves {
+        guard: args.only != Some(Half::Exchange),
+        // A dry run tells nobody.
+        exchange: args.only != Some(Half::Guard) && !args.dry_run,
+    };
+    if halves.guard && configuration.jails.is_empty() {
+        return Err(Failed::usage(anyhow!(
+            "no jail of {source} is enabled and can start; `fail2misp check` says what is wrong"
+        )));
+    }
+    let exchange = match halves.exchange {
+        true => Some(exchange_setup(folders, &settings, &source, &configuration.jails)),
+        false => None,
+    };
+    let guard = halves.guard.then(|| guard_setup(folders, configuration.jails, args.dry_run));
+    both(guard, exchange)
+}
+
+/// Which halves run here.
+struct Halves {
+    guard: bool,
+    exchange: bool,
+}
+
+/// Runs the halves until one of them fails or the process is asked to end; one that fails ends the
+/// other, so that a supervisor starts both anew.
+fn both(guard: Option<guard::Setup>, exchange: Option<exchange::Setup>) -> Outcome {
+    let (stop_guard, stop_exchange) = (guard::Stop::default(), exchange::Stop::default());
+    let stop_both = {
+        let (guard, exchange) = (stop_guard.clone(), stop_exchange.clone());
+        move || {
+            guard.stop();
+            exchange.stop();
+        }
+    };
+    stop::on_signal(stop_both.clone()).map_err(Failed::other_side)?;
+    let ended = thread::scope(|scope| {
+        let exchange = exchange.map(|setup| {
+            let stop_both = stop_both.clone();
+            let stop = &stop_exchange;
+            scope.spawn(move || {
+                let ended = exchange::run(setup, stop).map(drop).context("exchange");
+                stop_both();
+                ended
+            })
+        });
+        let guard = guard.map_or(Ok(()), |setup| {
+            let ended = guard::run(setup, &stop_guard).context("guard");
+            stop_both();
+            ended
+        });
+        let exchange = exchange.map_or(Ok(()), |thread| match thread.join() {
+            Ok(ended) => ended,
+            Err(_panic) => Err(anyhow!("exchange panicked")),
+        });
+        guard.and(exchange)
+    });
+    ended.map(|()| Code::Done).map_err(Failed::other_side)
+}
+
+fn level(configuration: &Configuration) -> LevelFilter {
+    let named = configuration.server.get("loglevel");
+    named.and_then(|name| log::level(name)).unwrap_or(LevelFilter::INFO)
+}
+
+fn guard_setup(folders: &Folders, jails: Vec<Jail>, is_dry: bool) -> guard::Setup {
+    let firewall: Box<dyn Firewall> =
+        if is_dry { Box::new(Memory::default()) } else { Box::new(Nft::default()) };
+    guard::Setup {
+        jails,
+        state: folders.state.join("guard"),
+        socket: folders.guard_socket(),
+        firewall,
+        zone: TimeZone::system(),
+        is_dry,
+    }
+}
+
+fn exchange_setup(
+    folders: &Folders,
+    settings: &Settings,
+    source: &Source,
+    jails: &[Jail],
+) -> exchange::Setup {
+    let (destinations, refused) = destinations::all(settings, source, jails, &folders.state);
+    for error in refused {
+        error!(target: LOG, "nobody is told: {error:#}");
+    }
+    if destinations.is_empty() {
+        warn!(
+            target: LOG,
+            "no MISP is named; add the action `misp` to a jail, or a [misp.NAME] to `{}`",
+            folders.config.display()
+        );
+    }
+    for it in &destinations {
+        info!(target: LOG, "jails {} are told to {} at {}", it.jails.join(", "), it.name, it.url);
+    }
+    let guard = GuardSource::new(folders.guard_socket());
+    exchange::Setup {
+        socket: Some(folders.exchange_socket()),
+        source: Some(Box::new(guard)),
+        ..exchange_base(&folders.state, settings, destinations, Mode::Daemon)
+    }
+}
+
+fn exchange_base(
+    state: &Path,
+    settings: &Settings,
+    destinations: Vec<Destination>,
+    mode: Mode,
+) -> exchange::Setup {
+    exchange::Setup {
+        state: state.to_owned(),
+        socket: None,
+        source: None,
+        destinations,
+        site: destinations::site(&settings.share),
+        policy: destinations::policy(&settings.share),
+        mode,
+    }
+}
+
+/// `deliver`: what waits goes to MISP, then the process ends.
+pub(crate) fn deliver(folders: &Folders) -> Outcome {
+    deliver::detach(folders).map_err(Failed::other_side)?;
+    deliver_spool(folders).map(|()| Code::Done).map_err(Failed::other_side)
+}
+
+fn deliver_spool(folders: &Folders) -> Result<()> {
+    let settings = settings::read(&folders.config)?;
+    // Jails are not read: a report says itself where it goes, unless our own configuration does.
+    let nobody = Source::BuiltIn(crate::disk::BuiltIn::default());
+    let (destinations, _none) = destinations::all(&settings, &nobody, &[], &folders.state);
+    let mode = Mode::UntilEmpty { limit: DELIVER_AT_MOST };
+    let setup = exchange_base(&folders.state, &settings, destinations, mode);
+    exchange::run(setup, &exchange::Stop::default())?;
+    Ok(())
+}
