@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::civil::Date;
+use jiff::civil::{Date, ISOWeekDate, Weekday};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -247,6 +247,19 @@ impl EventChoice {
             }
         }
     }
+
+    /// The first day of a period that [`Self::period`] named.
+    pub(crate) fn first_day(&self, period: &str) -> Option<Date> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Daily => period.parse().ok(),
+            Self::Weekly => {
+                let (year, week) = period.split_once("-W")?;
+                let (year, week) = (year.parse().ok()?, week.parse().ok()?);
+                ISOWeekDate::new(year, week, Weekday::Monday).ok().map(Date::from)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -271,5 +284,7 @@ mod tests {
         assert_eq!(EventChoice::Weekly.period(date(2026, 11, 22)), "2026-W47");
         assert_eq!(EventChoice::Weekly.period(date(2027, 1, 1)), "2026-W53"); // the week's year
         assert_eq!(EventChoice::Fixed("107539".into()).period(date(2026, 1, 1)), "");
+        assert_eq!(EventChoice::Daily.first_day("2026-11-22"), Some(date(2026, 11, 22)));
+        assert_eq!(EventChoice::Weekly.first_day("2026-W53"), Some(date(2026, 12, 28)));
     }
 }

@@ -1,13 +1,43 @@
 //! Wires exchange together: who follows guard, who watches the spool, who delivers, who answers.
+//!
+//! The thread that calls [`run`] takes the spool and starts a thread for each destination that has
+//! something due; that ends when nothing is due any more. It is woken by the spool's folder, by
+//! the follower, by the end of a delivery, and when something falls due.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+use std::{mem, thread};
 
-use control::BanLog;
+use control::ServerError;
+use jiff::Timestamp;
+use tracing::{error, warn};
 
+use crate::deliver::{Deliverer, PublishWhen, Shared, Step, lock};
 use crate::destination::Destination;
+use crate::follow::{Source, cause, follow};
+use crate::intake::Intake;
+use crate::lock::{self as locks, Lock, LockError};
 use crate::policy::Policy;
+use crate::stop::Stop;
+use crate::store::{DestinationRow, Store, StoreError};
+use crate::take::{TakeError, take};
+use crate::{LOG, answer, spool, state, watch};
+
+/// The longest sleep: by then the spool is looked at even if nobody rang.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// The longest sleep of a delivery in the background, which looks for a daemon in between.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a stop waits for calls that are under way; they are repeated at the next start.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// The pause after the disk failed.
+const DISK_PAUSE: Duration = Duration::from_secs(5);
+/// Destinations that are delivered to at once; the others take turns.
+const MAX_DELIVERIES: usize = 16;
 
 /// All that exchange is started with.
 pub struct Setup {
@@ -55,54 +85,304 @@ pub enum Ended {
 
 /// Why exchange cannot run.
 #[derive(Debug, thiserror::Error)]
-pub enum ExchangeError {}
-
-/// Where bans come from: guard's log over its socket, or the hub's own in a relay.
-pub trait Source: Send {
-    /// The bans after number `after`, at most `limit`; waits for one where there is none yet.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be asked; it is asked again later.
-    fn bans_since(&mut self, after: u64, limit: u32, wait: Duration)
-    -> Result<BanLog, SourceError>;
-
-    /// Tells that every ban of `log` up to `number` is on our disk.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be told; it is told again later.
-    fn reached(&mut self, log: &str, number: u64) -> Result<(), SourceError>;
-}
-
-/// Why a source cannot be asked.
-pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Tells [`run`] to end; clones tell the same one.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<(Mutex<bool>, Condvar)>);
-
-impl Stop {
-    /// Ends what was started with it, soon.
-    pub fn stop(&self) {
-        let (stopped, bell) = &*self.0;
-        *stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        bell.notify_all();
-    }
-
-    /// Whether it was told.
-    pub fn is_stopped(&self) -> bool {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+pub enum ExchangeError {
+    /// A folder under the state folder cannot be made.
+    #[error("the folder `{}` cannot be made; may this user write there?", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another one runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The control socket cannot be served.
+    #[error(transparent)]
+    Socket(#[from] ServerError),
 }
 
 /// Runs exchange on this thread until it ends.
 ///
 /// # Errors
 ///
-/// When it cannot start, or its disk fails.
+/// When it cannot start, or its database is damaged.
 pub fn run(setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
-    drop(setup);
-    let _ = stop;
-    Ok(Ended::Stopped)
+    for path in [state::exchange(&setup.state), state::spool(&setup.state)] {
+        state::make(&path).map_err(|source| ExchangeError::Folder { path, source })?;
+    }
+    match setup.mode {
+        Mode::Daemon => daemon(setup, stop),
+        Mode::UntilEmpty { limit } => until_empty(setup, limit, stop),
+    }
+}
+
+fn daemon(setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
+    let [_only, delivery] = locks::daemon(&setup.state, || stop.is_stopped())?;
+    let intake = Arc::new(Intake::new(setup.policy, setup.destinations));
+    let when = PublishWhen::Timed;
+    let mut exchange = Exchange::start(&setup.state, &intake, &setup.site, delivery, when, stop)?;
+    let _server = match setup.socket {
+        None => None,
+        Some(path) => {
+            Some(answer::listen(&path, setup.state.clone(), Arc::clone(&exchange.store))?)
+        }
+    };
+    let follower = setup.source.map(|source| exchange.follow(source));
+    let watcher = watch::start(state::spool(&setup.state), stop.clone());
+    let ended = exchange.serve();
+    // Whatever ended it: nothing goes on behind its back.
+    stop.stop();
+    exchange.wait_for_deliveries(STOP_GRACE);
+    for thread in follower.into_iter().chain([watcher]) {
+        // A thread that panicked has said so already.
+        let _ = thread.join();
+    }
+    ended.map(|()| Ended::Stopped)
+}
+
+fn until_empty(setup: Setup, limit: Duration, stop: &Stop) -> Result<Ended, ExchangeError> {
+    let end = Instant::now() + limit;
+    let intake = Arc::new(Intake::new(setup.policy, setup.destinations));
+    loop {
+        let Some(lock) = locks::delivery(&setup.state)? else { return Ok(Ended::HandedOver) };
+        let when = PublishWhen::AtEnd;
+        let mut exchange = Exchange::start(&setup.state, &intake, &setup.site, lock, when, stop)?;
+        let ended = exchange.drain(end);
+        exchange.wait_for_deliveries(STOP_GRACE);
+        drop(exchange);
+        // A report that came after the last look found the lock taken, and started nobody.
+        match ended? {
+            Ended::Empty if !spool_is_empty(&setup.state) => {}
+            ended => return Ok(ended),
+        }
+    }
+}
+
+fn spool_is_empty(state: &Path) -> bool {
+    spool::files(&state::spool(state)).is_ok_and(|files| files.is_empty())
+}
+
+/// What delivers, whatever it is woken by.
+struct Exchange {
+    state: PathBuf,
+    site: String,
+    intake: Arc<Intake>,
+    store: Shared,
+    when: PublishWhen,
+    stop: Stop,
+    /// Held by each delivery as well: it ends with the last of them.
+    lock: Arc<Lock>,
+    deliveries: HashMap<i64, Delivery>,
+    /// Whether the last turn failed at the disk, and that was said.
+    is_failing: bool,
+}
+
+impl Exchange {
+    fn start(
+        state: &Path,
+        intake: &Arc<Intake>,
+        site: &str,
+        lock: Lock,
+        when: PublishWhen,
+        stop: &Stop,
+    ) -> Result<Self, ExchangeError> {
+        let mut store = Store::open(&state::database(state))?;
+        store.change(|changes| {
+            intake.keep_destinations(changes)?;
+            intake.screen_again(changes)
+        })?;
+        // What cannot be swept now is swept at the next start.
+        let _ = spool::sweep(&state::spool(state), SystemTime::now());
+        for row in store.destinations()? {
+            if !row.destination.transport.verify {
+                let Destination { name, url, .. } = &row.destination;
+                warn!(
+                    target: LOG,
+                    "{name}: the certificate of {url} is NOT verified (verify = false): whoever \
+                     is in between can read the key; name the authority in `ca_file` instead"
+                );
+            }
+        }
+        Ok(Self {
+            state: state.to_owned(),
+            site: site.to_owned(),
+            intake: Arc::clone(intake),
+            store: Arc::new(Mutex::new(store)),
+            when,
+            stop: stop.clone(),
+            lock: Arc::new(lock),
+            deliveries: HashMap::new(),
+            is_failing: false,
+        })
+    }
+
+    /// Delivers what comes until it is stopped.
+    fn serve(&mut self) -> Result<(), ExchangeError> {
+        while !self.stop.is_stopped() {
+            let sleep = match self.turn()? {
+                Turn::Worked => Duration::ZERO,
+                Turn::Idle(next) => next.map_or(LONGEST_SLEEP, until).min(LONGEST_SLEEP),
+                Turn::DiskFailed => DISK_PAUSE,
+            };
+            self.stop.wait_rung(sleep);
+        }
+        Ok(())
+    }
+
+    /// Delivers until nothing waits any more, and says why it ended.
+    fn drain(&mut self, end: Instant) -> Result<Ended, ExchangeError> {
+        loop {
+            if self.stop.is_stopped() {
+                return Ok(Ended::Stopped);
+            }
+            if locks::daemon_runs(&self.state)? {
+                return Ok(Ended::HandedOver);
+            }
+            if Instant::now() >= end {
+                return Ok(Ended::TimeOver);
+            }
+            match self.turn()? {
+                Turn::Idle(None) if self.deliveries.is_empty() => return Ok(Ended::Empty),
+                Turn::Worked => {}
+                Turn::Idle(_) | Turn::DiskFailed => self.stop.wait_rung(LOOK_EVERY),
+            }
+        }
+    }
+
+    /// Takes what came and starts what is due.
+    fn turn(&mut self) -> Result<Turn, ExchangeError> {
+        let turn = self.try_turn();
+        match turn {
+            Ok(turn) => {
+                self.is_failing = false;
+                Ok(turn)
+            }
+            // A full disk may be cleared: what is in the spool stays there meanwhile.
+            Err(TakeError::Io(_) | TakeError::Store(StoreError::Failed { .. })) => {
+                if let Err(error) = turn
+                    && !mem::replace(&mut self.is_failing, true)
+                {
+                    error!(target: LOG, "{error}: {}; reports wait", cause(&error));
+                }
+                Ok(Turn::DiskFailed)
+            }
+            Err(TakeError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    fn try_turn(&mut self) -> Result<Turn, TakeError> {
+        self.reap();
+        let now = Timestamp::now();
+        let took = take(&self.state, &self.store, &self.intake, now)?;
+        let mut next: Option<Timestamp> = None;
+        let rows = lock(&self.store).destinations()?;
+        for row in rows {
+            if self.deliveries.contains_key(&row.id) {
+                continue;
+            }
+            let Some(due) = self.due(&row)? else { continue };
+            if due <= now && self.deliveries.len() < MAX_DELIVERIES {
+                let id = row.id;
+                let delivery = self.deliver(row);
+                self.deliveries.insert(id, delivery);
+            } else {
+                next = next.into_iter().chain([due.max(now)]).min();
+            }
+        }
+        Ok(if took { Turn::Worked } else { Turn::Idle(next) })
+    }
+
+    /// When a destination has to be called next.
+    fn due(&self, row: &DestinationRow) -> Result<Option<Timestamp>, StoreError> {
+        let store = lock(&self.store);
+        let publish_at = store.next_publish(row.id)?.and_then(|event| match self.when {
+            PublishWhen::Timed => event.publish_at,
+            PublishWhen::AtEnd => Some(Timestamp::UNIX_EPOCH),
+        });
+        let due = store.next_due(row.id)?.into_iter().chain(publish_at).min();
+        Ok(due.map(|due| due.max(row.trouble.next_try.unwrap_or(due))))
+    }
+
+    /// Starts a delivery, which ends when nothing of its destination is due any more.
+    fn deliver(&self, row: DestinationRow) -> Delivery {
+        let is_done = Arc::new(AtomicBool::new(false));
+        let done = Arc::clone(&is_done);
+        let (stop, held) = (self.stop.clone(), Arc::clone(&self.lock));
+        let (store, site, when) = (Arc::clone(&self.store), self.site.clone(), self.when);
+        let thread = thread::spawn(move || {
+            let _held = held;
+            let name = row.destination.name.clone();
+            let mut deliverer = Deliverer::new(store, row, site, when);
+            while !stop.is_stopped() {
+                match deliverer.step(Timestamp::now()) {
+                    Ok(Step::Did) => {}
+                    Ok(Step::Rest) => break,
+                    Err(error) => {
+                        error!(target: LOG, "{name}: {error}: {}; reports wait", cause(&error));
+                        stop.pause(DISK_PAUSE);
+                        break;
+                    }
+                }
+            }
+            done.store(true, Ordering::SeqCst);
+            stop.ring();
+        });
+        Delivery { is_done, thread }
+    }
+
+    /// Lets go of the deliveries that are done.
+    fn reap(&mut self) {
+        for (_, delivery) in self.deliveries.extract_if(|_, it| it.is_done()) {
+            // A thread that panicked has said so already; its destination is due again.
+            let _ = delivery.thread.join();
+        }
+    }
+
+    /// Starts to follow a log of bans.
+    fn follow(&self, mut source: Box<dyn Source>) -> JoinHandle<()> {
+        let (store, intake) = (Arc::clone(&self.store), Arc::clone(&self.intake));
+        let stop = self.stop.clone();
+        thread::spawn(move || follow(source.as_mut(), &store, &intake, &stop))
+    }
+
+    /// Waits for the calls that are under way, for so long.
+    fn wait_for_deliveries(&mut self, grace: Duration) {
+        let end = Instant::now() + grace;
+        while !self.deliveries.is_empty() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+            self.reap();
+        }
+    }
+}
+
+/// A delivery that runs.
+struct Delivery {
+    /// Set before the bell is rung, when the thread itself is not quite finished.
+    is_done: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Delivery {
+    fn is_done(&self) -> bool {
+        self.is_done.load(Ordering::SeqCst) || self.thread.is_finished()
+    }
+}
+
+/// What a turn came to.
+enum Turn {
+    /// The spool held something; there may be more.
+    Worked,
+    /// Nothing is due before this; nothing at all, if `None`.
+    Idle(Option<Timestamp>),
+    /// The disk failed.
+    DiskFailed,
+}
+
+fn until(time: Timestamp) -> Duration {
+    // What is past is due now.
+    Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default()
 }

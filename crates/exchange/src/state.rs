@@ -33,6 +33,14 @@ pub(crate) fn database(state: &Path) -> PathBuf {
     exchange(state).join("exchange.db")
 }
 
+pub(crate) fn delivery_lock(state: &Path) -> PathBuf {
+    exchange(state).join("lock")
+}
+
+pub(crate) fn daemon_lock(state: &Path) -> PathBuf {
+    exchange(state).join("daemon.lock")
+}
+
 /// Makes `folder` where it is missing, closed to others and owned as the folder around it; the
 /// state folder itself stays open to be looked into.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {

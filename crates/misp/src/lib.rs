@@ -8,6 +8,7 @@ pub mod describe_types;
 mod error;
 pub mod identity;
 mod loose;
+pub mod text;
 pub mod value;
 pub mod wire;
 

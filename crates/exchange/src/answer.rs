@@ -1,0 +1,81 @@
+//! Answers `ping`, `status` and `outbox` over the control socket.
+
+use std::path::{Path, PathBuf};
+
+use control::exchange::{
+    DestinationStatus, ExchangeAnswer, ExchangeRequest, ExchangeStatus, LogPlace, OutboxEntry,
+};
+use control::{Accounts, Refusal, Server, ServerError};
+use jail::Subject;
+
+use crate::deliver::{Shared, lock};
+use crate::store::{Listed, Store, StoreError};
+use crate::{spool, state};
+
+/// The most entries of the outbox in one answer.
+const MAX_ENTRIES: u32 = 10_000;
+
+/// Answers at `socket` until the server is dropped.
+pub(crate) fn listen(socket: &Path, state: PathBuf, store: Shared) -> Result<Server, ServerError> {
+    let accounts = Accounts::of_host()
+        .map_err(|source| ServerError::Io { path: socket.to_owned(), source })?;
+    Server::listen(socket, accounts, move |_caller, request| {
+        answer(&state, &lock(&store), &request)
+            .map_err(|error| Refusal::Failed(format!("{error}: {}", crate::follow::cause(&error))))
+    })
+}
+
+fn answer(
+    state: &Path,
+    store: &Store,
+    request: &ExchangeRequest,
+) -> Result<ExchangeAnswer, StoreError> {
+    Ok(match request {
+        ExchangeRequest::Ping => ExchangeAnswer::Pong,
+        ExchangeRequest::Status => ExchangeAnswer::Status(status(state, store)?),
+        ExchangeRequest::Outbox { limit } => {
+            ExchangeAnswer::Outbox(outbox(store, (*limit).min(MAX_ENTRIES))?)
+        }
+    })
+}
+
+fn status(state: &Path, store: &Store) -> Result<ExchangeStatus, StoreError> {
+    let mut destinations = Vec::new();
+    for row in store.destinations()? {
+        let depth = store.depth(row.id)?;
+        destinations.push(DestinationStatus {
+            name: row.destination.name,
+            url: row.destination.url,
+            depth: depth.n_pending,
+            oldest: depth.oldest,
+            n_set_aside: depth.n_refused,
+            last_success: row.last_success,
+            last_error: row.trouble.why,
+            next_try: row.trouble.next_try,
+        });
+    }
+    Ok(ExchangeStatus {
+        version: env!("CARGO_PKG_VERSION").into(),
+        place: store.place()?.map(|(log, number)| LogPlace { log, number }),
+        // A spool that cannot be read is told of by the thread that takes it.
+        n_spooled: spool::used(&state::spool(state)).map_or(0, |used| used.n_records),
+        destinations,
+    })
+}
+
+fn outbox(store: &Store, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+    let names: Vec<(i64, String)> =
+        store.destinations()?.into_iter().map(|it| (it.id, it.destination.name)).collect();
+    let name = |id| names.iter().find(|(it, _)| *it == id).map(|(_, name)| name.clone());
+    let entry = |Listed { row, next_try, is_refused: _, why }: Listed| OutboxEntry {
+        id: row.id.unsigned_abs(),
+        destination: name(row.ban.destination).unwrap_or_default(),
+        subject: Subject::from(row.ban.value),
+        jail: row.ban.jail,
+        time: row.ban.time,
+        n_tried: row.n_tried,
+        next_try,
+        why,
+    };
+    Ok(store.list(limit)?.into_iter().map(entry).collect())
+}

@@ -1,0 +1,74 @@
+//! The connection to a destination: made when it is needed, and anew when the key on disk changed.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use misp::{Client, MispError, Options};
+use secrecy::SecretString;
+use tracing::warn;
+
+use crate::LOG;
+use crate::destination::Destination;
+use crate::keys::{self, KeyError, Stamp};
+
+/// The largest file of certificates that is read; a system's whole bundle is about 200 kB.
+const MAX_PEM_BYTES: u64 = 1 << 20;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("{error}: {}", cause(.error))]
+    Key { error: KeyError },
+    #[error("the certificates in `{}` cannot be read ({source}); look at the file", path.display())]
+    Pem { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Misp(#[from] MispError),
+}
+
+/// A client, and the state of the key's file that it was made with.
+#[derive(Default)]
+pub(crate) struct Connection {
+    made: Option<(Client, Stamp)>,
+}
+
+impl Connection {
+    /// The client of a destination, with the key that lies on disk now.
+    pub(crate) fn client(&mut self, destination: &Destination) -> Result<&Client, ConnectError> {
+        let path = &destination.key_file;
+        let stamp = keys::stamp(path).map_err(|error| ConnectError::Key { error })?;
+        let made = match self.made.take() {
+            Some((client, of)) if of == stamp => (client, of),
+            _ => connect(destination)?,
+        };
+        Ok(&self.made.insert(made).0)
+    }
+}
+
+fn connect(destination: &Destination) -> Result<(Client, Stamp), ConnectError> {
+    let key = keys::read(&destination.key_file).map_err(|error| ConnectError::Key { error })?;
+    if key.stamp.is_open {
+        let path = destination.key_file.display();
+        warn!(target: LOG, "every user can read the key in `{path}`; close it with `chmod o= {path}`");
+    }
+    let transport = &destination.transport;
+    let options = Options {
+        ca_pem: transport.ca_file.as_deref().map(pem).transpose()?.map(String::into_bytes),
+        client_pem: transport.client_file.as_deref().map(pem).transpose()?.map(SecretString::from),
+        proxy: transport.proxy.clone(),
+        verify: transport.verify,
+        timeout: transport.timeout,
+    };
+    Ok((Client::new(&destination.url, &key.secret, &options)?, key.stamp))
+}
+
+fn pem(path: &Path) -> Result<String, ConnectError> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_PEM_BYTES).read_to_string(&mut text));
+    read.map_err(|source| ConnectError::Pem { path: path.to_owned(), source })?;
+    Ok(text)
+}
+
+fn cause(error: &KeyError) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,183 @@
+//! The events that are written to: found, made, filled and published.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use misp::wire::{Event, Tag};
+use misp::{Misconfigured, MispError, identity, text};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{Broken, Deliverer};
+use crate::LOG;
+use crate::backoff::backoff;
+use crate::destination::{EventChoice, HARD_MAX_ATTRIBUTES, Publish};
+use crate::store::{EventRow, StoreError};
+
+/// How many events of one period may have been deleted at MISP before something else is wrong.
+const MAX_DELETED: usize = 16;
+
+impl Deliverer {
+    /// The event of a period, found or made at MISP, with room for at least one attribute.
+    pub(super) fn ready_event(&mut self, period: &str, now: Timestamp) -> Result<EventRow, Broken> {
+        for _ in 0..MAX_DELETED {
+            let event = self.current_event(period)?;
+            if event.is_made {
+                return Ok(event);
+            }
+            match self.find_or_make(&event, now) {
+                Ok(made) => return Ok(self.keep_event(event, &made)?),
+                Err(Broken::Misp(MispError::Misconfigured {
+                    why: Misconfigured::EventBlocked(_),
+                    ..
+                })) => {
+                    let (name, uuid) = (self.name(), event.uuid);
+                    info!(target: LOG, "{name}: event {uuid} was deleted; the next is begun");
+                    self.store().change(|changes| changes.close_event(event.id))?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let why = Misconfigured::EventBlocked(format!("{MAX_DELETED} events of {period}"));
+        let url = self.row.destination.url.clone();
+        Err(MispError::Misconfigured { call: "events/add", url, why }.into())
+    }
+
+    /// How many more attributes an event takes.
+    pub(super) fn room(&self, event: &EventRow) -> usize {
+        match self.max_attributes() {
+            Some(max) => usize::try_from(max.saturating_sub(event.n_attributes)).unwrap_or(0),
+            None => usize::MAX,
+        }
+    }
+
+    /// Remembers, before the event is changed, that it has to be published afterwards; tells
+    /// whether it was clean until now.
+    pub(super) fn will_change(&mut self, event: &EventRow, now: Timestamp) -> Result<bool, Broken> {
+        if event.publish_at.is_some() {
+            return Ok(false);
+        }
+        let was_published = match self.row.destination.publish {
+            Publish::Never => return Ok(true),
+            Publish::Always => true,
+            Publish::AsBefore => {
+                let name = event.uuid.to_string();
+                self.client()?.event(&name)?.published == Some(true)
+            }
+        };
+        let publish_at = now.checked_add(self.row.destination.publish_every);
+        let publish_at = publish_at.unwrap_or(Timestamp::MAX);
+        self.store().change(|it| it.will_change(event.id, publish_at, was_published))?;
+        Ok(true)
+    }
+
+    /// Publishes an event, if it was before.
+    pub(super) fn publish(&mut self, event: &EventRow, now: Timestamp) -> Result<(), Broken> {
+        if !event.was_published || self.row.destination.publish == Publish::Never {
+            self.store().change(|changes| changes.is_published(event.id))?;
+            return Ok(());
+        }
+        let name = event.uuid.to_string();
+        match self.client()?.publish(&name) {
+            Ok(()) => {
+                self.store().change(|changes| changes.is_published(event.id))?;
+                info!(target: LOG, "{}: event {name} published", self.name());
+                Ok(self.succeed(now)?)
+            }
+            // A key that may add and not publish: the attributes shall not wait for that.
+            Err(error @ MispError::Misconfigured { .. }) => {
+                warn!(target: LOG, "{}: {error}; until then partners do not see it", self.name());
+                let again = now.checked_add(backoff(u32::MAX)).unwrap_or(Timestamp::MAX);
+                Ok(self.store().change(|it| it.will_change(event.id, again, true))?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Forgets what is remembered of one of our own events that is gone, so that the next try
+    /// makes it anew.
+    pub(super) fn forget_if_gone(&self, event: i64, error: &Broken) -> Result<(), StoreError> {
+        let is_gone = matches!(
+            error,
+            Broken::Misp(MispError::Misconfigured { why: Misconfigured::NoEvent(_), .. })
+        );
+        match self.row.destination.event {
+            EventChoice::Daily | EventChoice::Weekly if is_gone => {
+                self.store().change(|changes| changes.unmake_event(event))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The newest event of a period, or the next where that is full.
+    fn current_event(&self, period: &str) -> Result<EventRow, StoreError> {
+        let current = self.store().event(self.row.id, period)?;
+        if let Some(event) = current
+            && self.room(&event) > 0
+        {
+            return Ok(event);
+        }
+        let name = |number| match self.row.destination.event {
+            // MISP says under which uuid it knows it.
+            EventChoice::Fixed(_) => Uuid::nil(),
+            EventChoice::Daily | EventChoice::Weekly => identity::event(&self.site, period, number),
+        };
+        self.store().change(|changes| changes.begin_event(self.row.id, period, name))
+    }
+
+    fn find_or_make(&mut self, event: &EventRow, now: Timestamp) -> Result<Event, Broken> {
+        if let EventChoice::Fixed(name) = &self.row.destination.event {
+            let name = name.clone();
+            return Ok(self.client()?.event(&name)?);
+        }
+        let wanted = self.wanted(event, now.to_zoned(TimeZone::UTC).date());
+        match self.client()?.add_event(&wanted)? {
+            Some(made) => Ok(made),
+            // It was made by us before, or by another host of this site.
+            None => Ok(self.client()?.event(&event.uuid.to_string())?),
+        }
+    }
+
+    fn keep_event(&self, event: EventRow, made: &Event) -> Result<EventRow, StoreError> {
+        let uuid = made.uuid.unwrap_or(event.uuid);
+        let n_attributes = made.attribute_count.unwrap_or(0);
+        if n_attributes >= HARD_MAX_ATTRIBUTES {
+            warn!(
+                target: LOG,
+                "{}: event {uuid} holds {n_attributes} attributes, which makes MISP slow; \
+                 use another event, or event = \"daily\"",
+                self.name()
+            );
+        }
+        self.store().change(|changes| changes.make_event(event.id, uuid, n_attributes))?;
+        Ok(EventRow { uuid, n_attributes, is_made: true, ..event })
+    }
+
+    /// What an event of our own is to look like.
+    fn wanted(&self, event: &EventRow, today: Date) -> Event {
+        let template = &self.row.destination.template;
+        let info = template.info.replace("{site}", &self.site).replace("{period}", &event.period);
+        let tags = self.row.destination.tags.iter();
+        Event {
+            uuid: Some(event.uuid),
+            info: text::clean(&info, text::MAX_COMMENT_BYTES),
+            date: Some(self.row.destination.event.first_day(&event.period).unwrap_or(today)),
+            threat_level_id: Some(template.threat_level),
+            analysis: Some(template.analysis),
+            distribution: Some(template.distribution),
+            sharing_group_id: template.sharing_group,
+            tags: tags.map(|name| Tag::from(name.as_str())).collect(),
+            ..Event::default()
+        }
+    }
+
+    /// How many attributes one event takes; a fixed one takes all.
+    fn max_attributes(&self) -> Option<u64> {
+        match self.row.destination.event {
+            EventChoice::Fixed(_) => None,
+            EventChoice::Daily | EventChoice::Weekly => {
+                Some(self.row.destination.template.max_attributes.clamp(1, HARD_MAX_ATTRIBUTES))
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+CREATE TABLE place (
+    log    TEXT PRIMARY KEY,
+    number INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE destinations (
+    id           INTEGER PRIMARY KEY,
+    name         TEXT NOT NULL UNIQUE, -- the uuid of url and event
+    spec         TEXT NOT NULL,        -- JSON, as last configured
+    n_failed     INTEGER NOT NULL DEFAULT 0,
+    next_try     INTEGER,
+    why          TEXT,
+    last_success INTEGER
+) STRICT;
+
+CREATE TABLE outbox (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT, -- order of acceptance, never used again
+    destination INTEGER NOT NULL REFERENCES destinations (id),
+    value       TEXT NOT NULL,
+    jail        TEXT NOT NULL,
+    time        INTEGER NOT NULL,
+    first_seen  INTEGER NOT NULL,
+    last_seen   INTEGER NOT NULL,
+    n_failures  INTEGER NOT NULL,
+    sightings   INTEGER NOT NULL,
+    accepted    INTEGER NOT NULL,
+    n_tried     INTEGER NOT NULL DEFAULT 0,
+    next_try    INTEGER NOT NULL DEFAULT 0,
+    refused     INTEGER NOT NULL DEFAULT 0,
+    why         TEXT
+) STRICT;
+
+CREATE INDEX outbox_due ON outbox (destination, refused, id);
+
+CREATE TABLE events (
+    id            INTEGER PRIMARY KEY,
+    destination   INTEGER NOT NULL REFERENCES destinations (id),
+    period        TEXT NOT NULL, -- empty for a fixed event
+    number        INTEGER NOT NULL,
+    uuid          TEXT NOT NULL,
+    is_made       INTEGER NOT NULL DEFAULT 0,
+    is_closed     INTEGER NOT NULL DEFAULT 0, -- deleted at MISP: never written to again
+    n_attributes  INTEGER NOT NULL DEFAULT 0,
+    publish_at    INTEGER, -- changed since it was published
+    was_published INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (destination, period, number)
+) STRICT;
+
+CREATE INDEX events_changed ON events (destination, publish_at) WHERE publish_at IS NOT NULL;
+
+CREATE TABLE attributes (
+    value      TEXT NOT NULL,
+    event      INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+    uuid       TEXT NOT NULL,
+    is_deleted INTEGER NOT NULL DEFAULT 0, -- by an analyst: settled, never added again
+    PRIMARY KEY (value, event)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sighted (
+    value TEXT NOT NULL,
+    event INTEGER NOT NULL,
+    jail  TEXT NOT NULL,
+    time  INTEGER NOT NULL,
+    PRIMARY KEY (value, event, jail)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE taken (
+    file TEXT PRIMARY KEY,
+    why  TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE withheld (
+    reason TEXT PRIMARY KEY,
+    n      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
