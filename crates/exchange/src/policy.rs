@@ -1,47 +1,56 @@
 //! Decides who is never told to anybody: private, reserved and own addresses, partners.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use ipnet::IpNet;
 use jail::Subject;
 
 /// Networks that mean another host everywhere: private ones, those of carriers (RFC 6598), links.
-const PRIVATE: [&str; 8] = [
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "::1/128",
-    "fc00::/7",
-];
+static PRIVATE: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
+    read(&[
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::1/128",
+        "fc00::/7",
+    ])
+});
 
 /// Networks that no attacker on the Internet has, by IANA's special-purpose registries, and
 /// multicast.
-const RESERVED: [&str; 21] = [
-    "0.0.0.0/8",
-    "192.0.0.0/24",
-    "192.0.2.0/24",
-    "192.88.99.0/24",
-    "198.18.0.0/15",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
-    "::/128",
-    "64:ff9b::/96",
-    "64:ff9b:1::/48",
-    "100::/64",
-    "2001::/23",
-    "2001:db8::/32",
-    "2002::/16",
-    "3fff::/20",
-    "5f00::/16",
-    "fe80::/10",
-    "fec0::/10",
-    "ff00::/8",
-];
+static RESERVED: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
+    read(&[
+        "0.0.0.0/8",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/128",
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "100::/64",
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "3fff::/20",
+        "5f00::/16",
+        "fe80::/10",
+        "fec0::/10",
+        "ff00::/8",
+    ])
+});
+
+fn read(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().map(|text| text.parse().expect("the tables hold networks")).collect()
+}
 
 /// Who may be told about.
 #[derive(Clone, Debug)]
@@ -54,8 +63,6 @@ pub struct Policy {
     pub own: Vec<IpAddr>,
     /// Failures that a ban must stand for.
     pub min_failures: u32,
-    private: Vec<IpNet>,
-    reserved: Vec<IpNet>,
 }
 
 /// Why somebody is not told about.
@@ -102,17 +109,7 @@ impl Kept {
 impl Default for Policy {
     /// Private and reserved addresses are kept, any number of failures is told.
     fn default() -> Self {
-        let read = |texts: &[&str]| -> Vec<IpNet> {
-            texts.iter().map(|text| text.parse().expect("the tables hold networks")).collect()
-        };
-        Self {
-            never: Vec::new(),
-            allow: Vec::new(),
-            own: Vec::new(),
-            min_failures: 1,
-            private: read(&PRIVATE),
-            reserved: read(&RESERVED),
-        }
+        Self { never: Vec::new(), allow: Vec::new(), own: Vec::new(), min_failures: 1 }
     }
 }
 
@@ -139,10 +136,10 @@ impl Policy {
         if touches(&self.never) {
             return Err(Kept::Never);
         }
-        if touches(&self.private) {
+        if touches(&PRIVATE) {
             return Err(Kept::Private);
         }
-        if touches(&self.reserved) {
+        if touches(&RESERVED) {
             return Err(Kept::Reserved);
         }
         if n_failures < self.min_failures {
@@ -173,7 +170,6 @@ mod tests {
             allow: vec![net("10.9.0.0/16"), net("193.0.6.139/32")],
             own: vec!["81.2.69.142".parse().expect("an address")],
             min_failures: 3,
-            ..Policy::default()
         };
         assert_eq!(policy.may_share(&Subject::from(subject), n_failures), want, "{subject}");
     }
