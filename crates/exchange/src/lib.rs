@@ -28,7 +28,7 @@ mod watch;
 
 pub use destination::{Addressee, Destination, EventChoice, Publish};
 pub use follow::{GuardSource, Source, SourceError};
-pub use lock::LockError;
+pub use lock::{LockError, is_delivering};
 pub use policy::Policy;
 pub use report::Report;
 pub use run::{Ended, ExchangeError, Mode, Setup, run};

@@ -80,6 +80,13 @@ pub(crate) fn delivery(state: &Path) -> Result<Option<Lock>, LockError> {
     Ok(take(&path, FlockOperation::NonBlockingLockExclusive).map_err(|it| fault(&path, it))?.ok())
 }
 
+/// Whether somebody delivers what lies in the spool of `state`: a daemon, or a delivery in the
+/// background. Where that cannot be told, nobody does.
+pub fn is_delivering(state: &Path) -> bool {
+    let path = state::delivery_lock(state);
+    matches!(take(&path, FlockOperation::NonBlockingLockShared), Ok(Err(_holder)))
+}
+
 /// Whether a daemon runs, or is about to and waits for the delivery lock.
 pub(crate) fn daemon_runs(state: &Path) -> Result<bool, LockError> {
     let path = state::daemon_lock(state);
