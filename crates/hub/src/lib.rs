@@ -11,7 +11,7 @@
 //! - A JSON body that is not declared as JSON is refused where MISP would ignore it and search
 //!   without a filter; so are a search with no body, and one whose only filter is unknown.
 //! - A sighting of an empty value is refused; MISP puts one on every attribute there is.
-//! - A list of attributes is answered with a list, also when just one of it was saved.
+//! - A list of several attributes is answered with a list, also when just one of it was saved.
 //! - The check for duplicates is atomic: of two writers of one value, one is told.
 //! - Characters beyond the basic plane are stored; what is too long is refused with a reason,
 //!   and a tag given as a bare string is taken as its name: MISP answers all of these with 500.

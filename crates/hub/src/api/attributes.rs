@@ -51,24 +51,24 @@ pub(super) fn add(api: &Api, request: &Request) -> Result<Answer, Fault> {
         Body::Absent | Body::Unread | Body::Malformed => &Value::Null,
     };
     let drafts = drafts(body);
-    if let [one] = &*drafts.items
+    if let [one] = &*drafts
         && one.wants_sharing_group()
     {
         let text = "Invalid Sharing Group or not authorised.";
         return Err(Fault::refused(StatusCode::FORBIDDEN, text));
     }
-    if drafts.items.is_empty() {
+    if drafts.is_empty() {
         return Err(not_added(json!({"type": ["No type set."]})));
     }
-    let (request, items) = (request.clone(), drafts.items);
+    let request = request.clone();
     let outcomes = api.store.write(move |db| {
         let event = Event::find(db, event)?.ok_or_else(Fault::no_event)?;
         if !may_change(&request, event.creator) {
             return Err(Fault::not_yours());
         }
-        add_all(db, event.id, &items, duplicate, request.now)
+        add_all(db, event.id, &drafts, duplicate, request.now)
     })?;
-    added(outcomes, drafts.listed)
+    added(outcomes)
 }
 
 /// Adds what can be added, and unpublishes the event if anything was.
@@ -140,8 +140,9 @@ fn refusal(conflict: Conflict) -> Errors {
     errors
 }
 
-/// A list is answered with a list; what failed is named by its place.
-fn added(outcomes: Vec<Result<Saved, Errors>>, listed: bool) -> Result<Answer, Fault> {
+/// Several are answered with a list, and what failed is named by its place; one, also as a list of
+/// one, is answered as itself: PyMISP relies on both.
+fn added(outcomes: Vec<Result<Saved, Errors>>) -> Result<Answer, Fault> {
     let alone = outcomes.len() == 1;
     let mut errors = Map::new();
     let mut saved = Vec::with_capacity(outcomes.len());
@@ -159,7 +160,7 @@ fn added(outcomes: Vec<Result<Saved, Errors>>, listed: bool) -> Result<Answer, F
     }
     let mut body = Map::new();
     match &*saved {
-        [(attribute, tags)] if !listed => {
+        [(attribute, tags)] if alone => {
             let shape = |it| AttributeTagShape::new(attribute, it);
             body.insert("Attribute".to_owned(), json!(AttributeShape::added(attribute)));
             let tags: Vec<_> = tags.iter().map(shape).collect();

@@ -49,19 +49,12 @@ pub(super) struct TagDraft {
     local: bool,
 }
 
-/// The lists of attributes that a request may bring.
-pub(super) struct Drafts {
-    pub(super) items: Vec<Draft>,
-    /// Whether the answer is a list: the request was one, or one value of it was many.
-    pub(super) listed: bool,
-}
-
 /// The attributes of a body: one object or a list, with or without an envelope.
-pub(super) fn drafts(body: &Value) -> Drafts {
+pub(super) fn drafts(body: &Value) -> Vec<Draft> {
     let body = body.get("Attribute").unwrap_or(body);
-    let (objects, mut listed) = match body {
-        Value::Array(list) => (list.iter().collect(), true),
-        other => (vec![other], false),
+    let objects = match body {
+        Value::Array(list) => list.iter().collect(),
+        other => vec![other],
     };
     let mut items = Vec::with_capacity(objects.len());
     for object in objects {
@@ -70,11 +63,10 @@ pub(super) fn drafts(body: &Value) -> Drafts {
             continue;
         };
         let values = values(fields);
-        listed |= values.len() > 1;
         let draft = Draft::read(fields);
         items.extend(values.into_iter().map(|value| Draft { value, ..draft.clone() }));
     }
-    Drafts { items, listed }
+    items
 }
 
 /// The values of one object: a list, or lines, are as many attributes.

@@ -60,7 +60,7 @@ impl EventDraft {
         it.timestamp = given("timestamp").and_then(integer).filter(|it| *it > 0);
         it.tags = draft::tags(fields);
         if let Some(list @ Value::Array(_)) = fields.get("Attribute") {
-            it.attributes = draft::drafts(list).items;
+            it.attributes = draft::drafts(list);
         }
         let mut refuse = |field: &str, text: &str| {
             it.errors.insert(field.to_owned(), json!([text]));
