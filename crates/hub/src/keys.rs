@@ -75,7 +75,7 @@ impl Key {
     /// As long as MISP's keys: clients check the length.
     pub const LEN: usize = 40;
 
-    fn random() -> Result<Self, KeysError> {
+    pub(crate) fn random() -> Result<Self, KeysError> {
         const LETTERS: &[u8; 62] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         /// Bytes from here on would make the first letters likelier than the last.
@@ -259,17 +259,31 @@ impl Keys {
     /// When the file cannot be read: then nobody gets in.
     pub fn holder(&self, text: &str) -> Result<Option<KeyRecord>, KeysError> {
         let hash = Key::from(text).hash();
+        self.live(|live| live.get(&hash).cloned())
+    }
+
+    /// The live key numbered `id`: for who has shown it before.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read: then nobody gets in.
+    pub fn numbered(&self, id: u32) -> Result<Option<KeyRecord>, KeysError> {
+        self.live(|live| live.values().find(|it| it.id == id).cloned())
+    }
+
+    /// Looks at the live keys by their hashes, as the file has them now.
+    fn live<T>(&self, look: impl Fn(&HashMap<String, KeyRecord>) -> T) -> Result<T, KeysError> {
         let file = self.file_id()?;
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = seen.as_ref().filter(|it| it.file == file) {
-            return Ok(seen.live.get(&hash).cloned());
+            return Ok(look(&seen.live));
         }
         drop(seen);
         let live = self.list()?.into_iter().filter(|it| it.revoked.is_none());
         let live: HashMap<_, _> = live.map(|it| (it.hash.clone(), it)).collect();
-        let holder = live.get(&hash).cloned();
+        let looked = look(&live);
         *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(Seen { file, live });
-        Ok(holder)
+        Ok(looked)
     }
 
     /// Reads, changes and replaces the file while no other process does.

@@ -22,6 +22,7 @@ mod answer;
 mod api;
 mod csv;
 pub mod keys;
+mod page;
 mod request;
 mod seen;
 mod server;
@@ -39,6 +40,7 @@ use tokio::sync::watch;
 
 use crate::api::Api;
 use crate::keys::{Key, Keys, KeysError, Role};
+use crate::page::Sessions;
 use crate::server::Server;
 use crate::store::Store;
 pub use crate::store::StoreError;
@@ -186,7 +188,7 @@ impl Hub {
     /// When the runtime cannot be started.
     pub fn run(self, stop: &StopHandle) -> Result<(), HubError> {
         let api = Api { store: Arc::new(self.store) };
-        let server = Server { api, keys: self.keys };
+        let server = Server { api, keys: self.keys, sessions: Sessions::default() };
         server::serve(self.listener, server, stop.0.subscribe()).map_err(HubError::Serve)
     }
 }

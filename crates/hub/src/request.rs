@@ -68,6 +68,12 @@ impl Path {
         self.named.iter().find(|(it, _)| it == name).map(|(_, value)| &**value)
     }
 
+    /// What the query says under `name`.
+    pub(crate) fn query(&self, name: &str) -> Option<String> {
+        let (_, query) = self.target.split_once('?')?;
+        form(query.as_bytes()).get(name).and_then(text)
+    }
+
     /// The argument at `place`.
     pub(crate) fn arg(&self, place: usize) -> Option<&str> {
         self.args.get(place).map(|it| &**it)

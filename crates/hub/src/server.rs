@@ -21,6 +21,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::answer::{Answer, Fault};
 use crate::api::Api;
 use crate::keys::{KeyRecord, Keys};
+use crate::page::{Page, Sessions, Visit};
 use crate::request::{Body, Path, Request};
 
 /// Threads of the runtime; they only move bytes.
@@ -32,6 +33,9 @@ const MAX_ANSWERING: usize = 128;
 /// Bytes of a body, unpacked: 30,000 attributes are 5 MB, a whole event to edit has thrice that.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
+/// Bytes of a form, from whoever comes: a key and its name.
+const MAX_FORM: usize = 4 * 1024;
+
 /// A request must be read and answered by then: a client that dawdles holds a connection for
 /// nothing. MISP needs 90 s for 30,000 attributes; the hub needs a few.
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(120);
@@ -40,10 +44,11 @@ const MAX_REQUEST_TIME: Duration = Duration::from_secs(120);
 const MAX_STOP_TIME: Duration = Duration::from_secs(5);
 
 /// What every request needs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) api: Api,
     pub(crate) keys: Keys,
+    pub(crate) sessions: Sessions,
 }
 
 /// Serves until `stop` turns true.
@@ -93,14 +98,37 @@ async fn answer(State(server): State<Arc<Server>>, incoming: Incoming) -> Respon
 
 async fn read_and_answer(server: Arc<Server>, incoming: Incoming) -> Answer {
     let (head, body) = incoming.into_parts();
-    let Ok(bytes) = to_bytes(body, MAX_BODY).await else {
+    let target = head.uri.path_and_query().map_or("/", |it| it.as_str());
+    let path = Path::parse(target);
+    let visitor = match server.visitor(&head.headers, &path) {
+        Ok(visitor) => visitor,
+        Err(answer) => return answer,
+    };
+    let Ok(bytes) = to_bytes(body, visitor.max_body()).await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE);
     };
-    let target = head.uri.path_and_query().map_or("/", |it| it.as_str()).to_owned();
     let answering = tokio::task::spawn_blocking(move || {
-        server.answer(head.method, &target, &head.headers, &bytes)
+        server.answer(visitor, head.method, path, &head.headers, &bytes)
     });
     answering.await.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+/// Who asks, as far as the head of the request tells.
+enum Visitor {
+    /// A program with a key.
+    Holder(KeyRecord),
+    /// A browser, logged in or not.
+    Browser,
+}
+
+impl Visitor {
+    /// Nobody may send much who has not shown a key.
+    const fn max_body(&self) -> usize {
+        match self {
+            Self::Holder(_) => MAX_BODY,
+            Self::Browser => MAX_FORM,
+        }
+    }
 }
 
 fn plain(status: StatusCode) -> Answer {
@@ -121,26 +149,45 @@ fn response(answer: Answer) -> Response {
 }
 
 impl Server {
-    fn answer(&self, method: Method, target: &str, headers: &HeaderMap, bytes: &[u8]) -> Answer {
-        let path = Path::parse(target);
+    /// Decides, before the body is read, who asks; or answers who need not be read.
+    fn visitor(&self, headers: &HeaderMap, path: &Path) -> Result<Visitor, Answer> {
         if (&*path.controller, &*path.action) == ("users", "heartbeat") {
-            return Answer::json(&serde_json::json!({
-                "message": "We require more vespene gas."
-            }));
+            let text = "We require more vespene gas.";
+            return Err(Answer::json(&serde_json::json!({ "message": text })));
         }
-        // MISP's old exports answer without it; everything else sends a browser to the log-in.
-        if !wants_json(headers, &path) && path.action != "restSearch" {
-            return Answer::redirect(StatusCode::FOUND, "/users/login");
+        // MISP's old exports answer a program that does not say what it accepts.
+        if !wants_json(headers, path) && path.action != "restSearch" {
+            return Ok(Visitor::Browser);
         }
-        let holder = match self.holder(headers) {
-            Ok(Some(holder)) => holder,
-            Ok(None) => return stranger().answer(target),
-            Err(fault) => return fault.answer(target),
-        };
+        match self.holder(headers) {
+            Ok(Some(holder)) => Ok(Visitor::Holder(holder)),
+            Ok(None) => Err(stranger().answer(&path.target)),
+            Err(fault) => Err(fault.answer(&path.target)),
+        }
+    }
+
+    fn answer(
+        &self,
+        visitor: Visitor,
+        method: Method,
+        path: Path,
+        headers: &HeaderMap,
+        bytes: &[u8],
+    ) -> Answer {
         let now = Timestamp::now().as_second();
         let body = Body::read(headers, bytes);
-        let request = Request { method, path, body, holder, now };
-        self.api.answer(&request)
+        match visitor {
+            Visitor::Holder(holder) => {
+                self.api.answer(&Request { method, path, body, holder, now })
+            }
+            Visitor::Browser => {
+                let visit = Visit { method: &method, path: &path, headers, body: &body, now };
+                let page =
+                    Page { store: &self.api.store, keys: &self.keys, sessions: &self.sessions };
+                let log_in = || Answer::redirect(StatusCode::FOUND, "/users/login");
+                page.answer(&visit).unwrap_or_else(log_in)
+            }
+        }
     }
 
     /// Whose key the request carries, as MISP looks for it.

@@ -42,6 +42,9 @@ pub(crate) const COLUMNS: &str = "attribute.id, attribute.event, attribute.uuid,
     attribute.distribution, attribute.deleted, attribute.disable_correlation, \
     attribute.first_seen, attribute.last_seen, attribute.timestamp";
 
+/// How many columns [`COLUMNS`] names.
+pub(crate) const N_COLUMNS: usize = 15;
+
 impl Attribute {
     /// Reads the columns of [`COLUMNS`].
     pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {

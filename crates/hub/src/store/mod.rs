@@ -11,6 +11,7 @@
 
 pub(crate) mod attribute;
 pub(crate) mod event;
+pub(crate) mod overview;
 pub(crate) mod search;
 pub(crate) mod sighting;
 pub(crate) mod tag;

@@ -1,0 +1,262 @@
+//! The page for people who would rather look: offenders, events, search.
+//!
+//! It needs a key, as everything does, on loopback too: any program of any user of the machine can
+//! reach a port of loopback. The key is given once to a form and becomes a session. The page reads
+//! and changes nothing, needs no script, loads nothing from elsewhere (the policy forbids both),
+//! and all that came from a log is escaped by the templates.
+
+mod session;
+
+use askama::Template;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub(crate) use self::session::Sessions;
+use crate::answer::{Answer, Fault};
+use crate::keys::{KeyRecord, Keys};
+use crate::request::{Body, Path};
+use crate::store::event::{Event, Name};
+use crate::store::overview::{self, Line, Totals, Wanted};
+use crate::store::{Store, tag};
+
+/// Lines of a table; the next ones are one click away.
+const LINES: i64 = 100;
+
+/// Events on the first page.
+const EVENTS: i64 = 12;
+
+/// Letters of a search; no value that is sought is longer.
+const MAX_SEARCH: usize = 256;
+
+/// Seconds that the first page calls recent.
+const RECENT: i64 = 86_400;
+
+const STYLE: &str = include_str!("../../templates/style.css");
+
+/// Nothing but our own style sheet, and forms to ourselves.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
+
+/// What a browser asks.
+pub(crate) struct Visit<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a Path,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a Body,
+    pub(crate) now: i64,
+}
+
+/// The page of one hub.
+#[derive(Debug)]
+pub(crate) struct Page<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) keys: &'a Keys,
+    pub(crate) sessions: &'a Sessions,
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct Login<'a> {
+    organisation: &'a str,
+    refused: bool,
+}
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview<'a> {
+    organisation: &'a str,
+    holder: &'a KeyRecord,
+    totals: Totals,
+    sought: &'a str,
+    events: Vec<Event>,
+    lines: Vec<Line>,
+    /// Where the next lines begin.
+    next: Option<i64>,
+}
+
+#[derive(Template)]
+#[template(path = "event.html")]
+struct OneEvent<'a> {
+    organisation: &'a str,
+    holder: &'a KeyRecord,
+    sought: &'a str,
+    event: Event,
+    tags: Vec<String>,
+    lines: Vec<Line>,
+    next: Option<i64>,
+}
+
+#[derive(Template)]
+#[template(path = "missing.html")]
+struct Missing<'a> {
+    organisation: &'a str,
+    holder: &'a KeyRecord,
+    sought: &'a str,
+}
+
+impl Page<'_> {
+    /// Answers a browser; `None` when it must log in first.
+    pub(crate) fn answer(&self, visit: &Visit<'_>) -> Option<Answer> {
+        match (&*visit.path.controller, &*visit.path.action, visit.method) {
+            ("style.css", ..) => Some(style()),
+            ("users", "login", &Method::POST) => Some(self.log_in(visit)),
+            ("users", "login", _) => Some(self.form(StatusCode::OK)),
+            ("users", "logout", &Method::POST) => {
+                let gone = self.sessions.end(visit.headers);
+                let answer = Answer::redirect(StatusCode::SEE_OTHER, "/users/login");
+                Some(answer.with(header::SET_COOKIE, gone))
+            }
+            (_, _, &Method::GET | &Method::HEAD) => {
+                let holder = self.sessions.holder(visit.headers, self.keys, visit.now);
+                let shown = match holder {
+                    Ok(holder) => self.shown(visit, &holder?),
+                    Err(error) => Err(Fault::from(error)),
+                };
+                Some(shown.unwrap_or_else(|fault| fault.answer(&visit.path.target)))
+            }
+            _ => None,
+        }
+    }
+
+    fn form(&self, status: StatusCode) -> Answer {
+        let organisation = &self.store.organisation.name;
+        html(status, &Login { organisation, refused: status != StatusCode::OK })
+    }
+
+    /// Takes a key, and gives a session for it. Another site's form is refused.
+    fn log_in(&self, visit: &Visit<'_>) -> Answer {
+        let site = visit.headers.get("sec-fetch-site").and_then(|it| it.to_str().ok());
+        if !matches!(site, None | Some("same-origin" | "none")) {
+            return self.form(StatusCode::FORBIDDEN);
+        }
+        let fields = visit.body.object();
+        let key = fields.get("key").and_then(Value::as_str).unwrap_or_default().trim();
+        let begun = self.keys.holder(key).and_then(|holder| {
+            holder.map(|holder| self.sessions.begin(&holder, visit.now)).transpose()
+        });
+        match begun {
+            Ok(Some(cookie)) => {
+                let answer = Answer::redirect(StatusCode::SEE_OTHER, "/");
+                answer.with(header::SET_COOKIE, cookie)
+            }
+            Ok(None) => self.form(StatusCode::FORBIDDEN),
+            Err(error) => Fault::from(error).answer(&visit.path.target),
+        }
+    }
+
+    fn shown(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
+        match (&*visit.path.controller, &*visit.path.action) {
+            ("" | "events" | "attributes", "index") => self.overview(visit, holder),
+            ("events", "view") => self.event(visit, holder),
+            _ => Ok(self.missing(holder)),
+        }
+    }
+
+    fn overview(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
+        let sought = visit.path.query("value").unwrap_or_default();
+        let sought: String = sought.trim().chars().take(MAX_SEARCH).collect();
+        let before = before(visit);
+        let part = (!sought.is_empty()).then(|| sought.clone());
+        let is_first = part.is_none() && before.is_none();
+        let wanted = Wanted { part, before, limit: LINES, ..Wanted::default() };
+        let (totals, events, lines) = self.store.read(|db| {
+            let events = if is_first { overview::events(db, EVENTS)? } else { Vec::new() };
+            let totals = overview::totals(db, visit.now - RECENT)?;
+            Ok::<_, Fault>((totals, events, overview::lines(db, &wanted)?))
+        })?;
+        let shown = Overview {
+            organisation: &self.store.organisation.name,
+            holder,
+            totals,
+            sought: &sought,
+            events,
+            next: next(&lines),
+            lines,
+        };
+        Ok(html(StatusCode::OK, &shown))
+    }
+
+    fn event(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
+        let name = visit.path.arg(0).and_then(Name::parse);
+        let found = self.store.read(|db| -> Result<_, Fault> {
+            let event = name.map(|it| Event::find(db, it)).transpose()?.flatten();
+            let Some(event) = event else { return Ok(None) };
+            let tags = tag::of(db, tag::Carrier::Event(event.id))?;
+            let (id, before) = (Some(event.id), before(visit));
+            let wanted = Wanted { event: id, before, limit: LINES, ..Wanted::default() };
+            Ok(Some((event, tags, overview::lines(db, &wanted)?)))
+        })?;
+        let Some((event, tags, lines)) = found else { return Ok(self.missing(holder)) };
+        let shown = OneEvent {
+            organisation: &self.store.organisation.name,
+            holder,
+            sought: "",
+            event,
+            tags: tags.into_iter().map(|it| it.tag.name).collect(),
+            next: next(&lines),
+            lines,
+        };
+        Ok(html(StatusCode::OK, &shown))
+    }
+
+    fn missing(&self, holder: &KeyRecord) -> Answer {
+        let organisation = &self.store.organisation.name;
+        html(StatusCode::NOT_FOUND, &Missing { organisation, holder, sought: "" })
+    }
+}
+
+/// The number that the lines of this page come before.
+fn before(visit: &Visit<'_>) -> Option<i64> {
+    visit.path.query("before")?.parse().ok()
+}
+
+/// Where the next page begins; `None` when this one is not full.
+fn next(lines: &[Line]) -> Option<i64> {
+    let is_full = i64::try_from(lines.len()) == Ok(LINES);
+    lines.last().filter(|_| is_full).map(|it| it.attribute.id)
+}
+
+fn html(status: StatusCode, template: &impl Template) -> Answer {
+    let body =
+        template.render().expect("our templates write to memory and call nothing that fails");
+    Answer::new(status, "text/html; charset=UTF-8", body.into_bytes())
+        .with(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
+        .with(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"))
+        .with(
+            HeaderName::from_static("cross-origin-opener-policy"),
+            HeaderValue::from_static("same-origin"),
+        )
+}
+
+fn style() -> Answer {
+    Answer::new(StatusCode::OK, "text/css; charset=UTF-8", STYLE.as_bytes().to_vec())
+        .with(header::CACHE_CONTROL, HeaderValue::from_static("max-age=3600"))
+}
+
+/// Epoch seconds as people read them, in UTC.
+fn when(seconds: i64) -> String {
+    match Timestamp::from_second(seconds) {
+        Ok(it) if seconds > 0 => it.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        _ => String::new(),
+    }
+}
+
+impl Line {
+    /// When it was first looked at, or came.
+    fn first(&self) -> String {
+        when(self.attribute.first_seen.map_or(self.attribute.timestamp, |it| it / 1_000_000))
+    }
+
+    /// When it was last looked at, or sighted.
+    fn last(&self) -> String {
+        let seen = self.attribute.last_seen.map(|it| it / 1_000_000);
+        when(seen.max(self.last_sighting).unwrap_or(0))
+    }
+}
+
+impl Event {
+    fn changed(&self) -> String {
+        when(self.timestamp)
+    }
+}
