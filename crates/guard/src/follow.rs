@@ -1,0 +1,604 @@
+//! Follows log files: every line once, in order, through every way of rotating them.
+//!
+//! One thread. It wakes when the kernel (inotify) tells of a change in a folder that matters, at
+//! the latest after [`RECHECK`], and ends when it is told to stop or nobody listens any more.
+//! What to do about one log is decided by [`state`], without any I/O.
+//!
+//! - Renamed (logrotate's default): the file is read to its end before its successor is opened,
+//!   and for [`RETIRED_FOR`] longer, because its writer may not have noticed yet.
+//! - Copied and truncated: seen by its size, and by its first bytes where it has grown again.
+//! - Missing, deleted, made again, matched by a pattern only later: waited for.
+//! - Rotated while guard was down: the rest of the old file is found by its number and read first.
+
+mod lines;
+mod pattern;
+mod state;
+mod watches;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use jail::judge::Reading;
+use rustix::event::EventfdFlags;
+use rustix::fs::OFlags;
+
+use crate::mark::{self, FileId, HEAD_BYTES, Mark};
+use lines::Lines;
+use state::{Seen, State, Step};
+use watches::{Told, Watches};
+
+/// How often everything is looked at although nothing was told: a safety net, for a network file
+/// system among others.
+const RECHECK: Duration = Duration::from_secs(30);
+
+/// How often logs are looked at that the kernel tells nothing of, and files put aside.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long a file that was rotated away is still followed; daemons reopen their logs within
+/// seconds of logrotate's signal.
+const RETIRED_FOR: Duration = Duration::from_secs(600);
+
+/// Files that are followed at most; more is a pattern gone wrong.
+const MAX_FILES: usize = 4096;
+
+/// Where news go; to break ends the follower.
+type Tell<'a> = &'a mut dyn FnMut(News<'_>) -> ControlFlow<()>;
+
+/// A pattern of files to follow.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// The path, or a pattern of paths.
+    pub pattern: String,
+    /// Whether only what is written from now on counts.
+    pub from_end: bool,
+    /// Whether to look again and again and not to wait for the kernel's word.
+    pub polled: bool,
+}
+
+/// What the follower tells.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// A file is followed from now on.
+    Followed {
+        /// Its path.
+        path: &'a Path,
+        /// The sources, by their number, whose pattern names it.
+        sources: &'a [usize],
+    },
+    /// The pattern of this source names no file yet.
+    Awaited {
+        /// The number of the source.
+        source: usize,
+    },
+    /// A file cannot be followed; told once for each reason.
+    Trouble {
+        /// Its path.
+        path: &'a Path,
+        /// Why.
+        why: &'a str,
+    },
+    /// A file was replaced by its successor, or overwritten.
+    Rotated {
+        /// Its path.
+        path: &'a Path,
+        /// How.
+        how: &'static str,
+    },
+    /// Whole lines of a file.
+    Lines {
+        /// Its path.
+        path: &'a Path,
+        /// The lines, each with its end.
+        whole: &'a [u8],
+        /// Whether they may be old.
+        reading: Reading,
+        /// How far the file is dealt with when they are; `None` where a later file of the same
+        /// path is being followed already.
+        mark: Option<Mark>,
+    },
+    /// Something the administrator should know about following itself.
+    Note(&'a str),
+}
+
+/// Ends a follower from another thread.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<OwnedFd>);
+
+impl Stop {
+    /// A stop that has not been called for.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?)))
+    }
+
+    /// Calls for it.
+    pub fn call(&self) {
+        // It can only fail when it was called 2^64 times.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// Follows the files of its sources.
+#[derive(Debug)]
+pub struct Follower {
+    sources: Vec<Source>,
+    /// How far each file was dealt with in the last life.
+    marks: HashMap<PathBuf, Mark>,
+    logs: BTreeMap<PathBuf, Log>,
+    watches: Watches,
+    awaited: BTreeSet<usize>,
+}
+
+/// One path that is followed.
+#[derive(Debug)]
+struct Log {
+    sources: Vec<usize>,
+    open: Option<Open>,
+    /// What is read before the open file, and for some time longer.
+    retired: Vec<Retired>,
+    /// Whether the open file lost its name, and no other has it yet.
+    adrift: bool,
+    /// Turns to operation when lines were read to the end of a file, and stays so.
+    reading: Reading,
+    /// The last reason why it could not be followed.
+    trouble: Option<String>,
+}
+
+/// A file that was rotated away.
+#[derive(Debug)]
+struct Retired {
+    open: Open,
+    until: Instant,
+    reading: Reading,
+}
+
+/// A file that is open.
+#[derive(Debug)]
+struct Open {
+    file: File,
+    id: FileId,
+    done: u64,
+    head: Vec<u8>,
+    lines: Lines,
+}
+
+impl Follower {
+    /// A follower that has not looked yet; `marks` are those of the last life.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no inotify left.
+    pub fn new(sources: Vec<Source>, marks: Vec<Mark>) -> io::Result<Self> {
+        Ok(Self {
+            sources,
+            marks: marks.into_iter().map(|mark| (mark.path.clone(), mark)).collect(),
+            logs: BTreeMap::new(),
+            watches: Watches::new()?,
+            awaited: BTreeSet::new(),
+        })
+    }
+
+    /// Follows until `stop` is called for or `tell` breaks.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not let it wait; nothing is followed then.
+    pub fn run(mut self, stop: &Stop, tell: Tell<'_>) -> io::Result<()> {
+        if self.look_around(tell).is_break() {
+            return Ok(());
+        }
+        let mut due: BTreeSet<PathBuf> = self.logs.keys().cloned().collect();
+        let (mut looked, mut polled) = (Instant::now(), Instant::now());
+        loop {
+            let mut unfinished = BTreeSet::new();
+            for path in due {
+                match self.attend(&path, tell) {
+                    ControlFlow::Break(()) => return Ok(()),
+                    ControlFlow::Continue(true) => _ = unfinished.insert(path),
+                    ControlFlow::Continue(false) => {}
+                }
+            }
+            due = unfinished;
+            let wait = if due.is_empty() { self.patience() } else { Duration::ZERO };
+            if self.watches.wait(stop, wait)? {
+                return Ok(());
+            }
+            let Told { touched, others, look_around } = self.watches.told()?;
+            due.extend(touched);
+            if look_around || looked.elapsed() >= RECHECK {
+                looked = Instant::now();
+                if self.look_around(tell).is_break() {
+                    return Ok(());
+                }
+                due.extend(self.logs.keys().cloned());
+            }
+            if others || polled.elapsed() >= POLL {
+                polled = Instant::now();
+                due.extend(self.unwatched());
+            }
+        }
+    }
+
+    /// How long to wait for the kernel's word.
+    fn patience(&self) -> Duration {
+        if self.unwatched().next().is_some() { POLL } else { RECHECK }
+    }
+
+    /// The logs that the kernel may tell nothing of, or not by their name.
+    fn unwatched(&self) -> impl Iterator<Item = PathBuf> {
+        let polled = |log: &Log| log.sources.iter().any(|&it| self.sources[it].polled);
+        let loose = |log: &Log| log.adrift || !log.retired.is_empty();
+        self.logs
+            .iter()
+            .filter(move |(_, log)| self.watches.failed || loose(log) || polled(log))
+            .map(|(path, _)| path.clone())
+    }
+
+    /// Looks what the patterns name now, and watches where that may change.
+    fn look_around(&mut self, tell: Tell<'_>) -> ControlFlow<()> {
+        loop {
+            let folders = self.name_logs(tell)?;
+            let failed_before = self.watches.failed;
+            match self.watches.watch(&folders, &self.places()) {
+                // What happened before the new watches were there was told by nobody.
+                Ok(true) => {}
+                Ok(false) => return ControlFlow::Continue(()),
+                Err(_) if failed_before => return ControlFlow::Continue(()),
+                Err(why) => {
+                    let note = format!(
+                        "the kernel does not watch the folders of the logs ({why}), so they are \
+                         looked at every second; raise fs.inotify.max_user_watches"
+                    );
+                    return tell(News::Note(&note));
+                }
+            }
+        }
+    }
+
+    /// Takes the files that the patterns name now for logs; returns the folders to watch.
+    fn name_logs(&mut self, tell: Tell<'_>) -> ControlFlow<(), BTreeSet<PathBuf>> {
+        let mut named: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        let mut folders = BTreeSet::new();
+        for (number, source) in self.sources.iter().enumerate() {
+            let found = pattern::look(&source.pattern);
+            if !found.files.is_empty() {
+                self.awaited.remove(&number);
+            } else if self.awaited.insert(number) {
+                tell(News::Awaited { source: number })?;
+            }
+            for path in found.files {
+                named.entry(path).or_default().push(number);
+            }
+            if !source.polled {
+                folders.extend(found.folders);
+            }
+        }
+        if named.len() > MAX_FILES && self.logs.len() < MAX_FILES {
+            let note = format!(
+                "logpath names {} files, the first {MAX_FILES} are followed; narrow its patterns",
+                named.len()
+            );
+            tell(News::Note(&note))?;
+        }
+        for (path, sources) in named.into_iter().take(MAX_FILES) {
+            self.logs.entry(path).or_insert_with(Log::new).sources = sources;
+        }
+        // A file of a pattern that is gone for good leaves nothing behind.
+        self.logs.retain(|path, log| {
+            log.open.is_some() || !log.retired.is_empty() || path.symlink_metadata().is_ok()
+        });
+        let targets = self.logs.keys().filter_map(|path| pattern::target_of_links(path));
+        folders.extend(targets.filter_map(|target| target.parent().map(Path::to_owned)));
+        ControlFlow::Continue(folders)
+    }
+
+    /// Where each log lies, by its own path and after its links.
+    fn places(&self) -> Vec<(PathBuf, PathBuf)> {
+        let own = self.logs.keys().map(|path| (path.clone(), path.clone()));
+        let linked = self
+            .logs
+            .keys()
+            .filter_map(|path| Some((pattern::target_of_links(path)?, path.clone())));
+        own.chain(linked).collect()
+    }
+
+    /// Does what is to be done about one log, until there is nothing or lines were read; tells
+    /// whether there may be more.
+    fn attend(&mut self, path: &Path, tell: Tell<'_>) -> ControlFlow<(), bool> {
+        let Some(log) = self.logs.get_mut(path) else { return ControlFlow::Continue(false) };
+        loop {
+            log.attend_retired(path, tell)?;
+            let step = match log.look(path) {
+                Ok((state, seen)) => {
+                    log.adrift = log.open.is_some() && seen.named.is_none();
+                    state.next(seen).1
+                }
+                Err(error) => {
+                    log.complain(path, &error, tell)?;
+                    return ControlFlow::Continue(false);
+                }
+            };
+            match step {
+                Step::Idle => return ControlFlow::Continue(false),
+                Step::Open => {
+                    let from_end = log.sources.iter().all(|&it| self.sources[it].from_end);
+                    let mark = self.marks.remove(path);
+                    match log.open(path, mark, from_end) {
+                        Ok(()) => tell(News::Followed { path, sources: &log.sources })?,
+                        Err(error) => {
+                            log.complain(path, &error, tell)?;
+                            return ControlFlow::Continue(false);
+                        }
+                    }
+                }
+                Step::Read { from, to } => {
+                    log.read(path, from, to, tell)?;
+                    return ControlFlow::Continue(true);
+                }
+                Step::Restart => {
+                    tell(News::Rotated { path, how: "it was overwritten" })?;
+                    if let Some(open) = &mut log.open {
+                        open.restart();
+                    }
+                }
+                Step::Retire => {
+                    tell(News::Rotated { path, how: "another file has its name" })?;
+                    let reading = log.reading;
+                    log.retired.extend(log.open.take().map(|it| Retired::new(it, reading)));
+                }
+                Step::Close => log.open = None,
+            }
+        }
+    }
+}
+
+impl Log {
+    fn new() -> Self {
+        Self {
+            sources: Vec::new(),
+            open: None,
+            retired: Vec::new(),
+            adrift: false,
+            reading: Reading::CatchingUp,
+            trouble: None,
+        }
+    }
+
+    /// Where the log stands, and what is seen of it.
+    fn look(&self, path: &Path) -> io::Result<(State, Seen)> {
+        let named = match fs::metadata(path) {
+            Ok(metadata) => Some(FileId::of(&metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let Some(open) = &self.open else {
+            return Ok((State::Waiting, Seen { named, size: 0, same_head: true, linked: true }));
+        };
+        let metadata = open.file.metadata()?;
+        let seen = Seen {
+            named,
+            size: metadata.len(),
+            same_head: mark::begins_with(&open.file, &open.head)?,
+            linked: metadata.nlink() > 0,
+        };
+        Ok((State::Reading { file: open.id, done: open.done }, seen))
+    }
+
+    fn open(&mut self, path: &Path, mark: Option<Mark>, from_end: bool) -> io::Result<()> {
+        let mut open = Open::new(path)?;
+        match mark {
+            Some(mark) if open.is_the_one_of(&mark)? => open.done = mark.offset,
+            Some(mark) => {
+                self.retired.extend(rest_of(&mark).map(|it| Retired::new(it, self.reading)))
+            }
+            None if from_end && self.reading == Reading::CatchingUp => {
+                open.done = open.file.metadata()?.len();
+                self.reading = Reading::InOperation;
+            }
+            None => {}
+        }
+        let missed = missed_between(path, &self.retired, &open)?;
+        self.retired.extend(missed.into_iter().map(|it| Retired::new(it, Reading::CatchingUp)));
+        open.learn_head()?;
+        self.open = Some(open);
+        self.trouble = None;
+        Ok(())
+    }
+
+    fn read(&mut self, path: &Path, from: u64, to: u64, tell: Tell<'_>) -> ControlFlow<()> {
+        let Some(open) = &mut self.open else { return ControlFlow::Continue(()) };
+        if let Err(error) = open.fill(from, to) {
+            return self.complain(path, &error, tell);
+        }
+        let at_end = open.done == to;
+        if !open.lines.whole().is_empty() {
+            let mark = Some(open.mark(path));
+            tell(News::Lines { path, whole: open.lines.whole(), reading: self.reading, mark })?;
+            open.lines.consume();
+        }
+        if at_end {
+            self.reading = Reading::InOperation;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Reads what came late to files that were rotated away.
+    fn attend_retired(&mut self, path: &Path, tell: Tell<'_>) -> ControlFlow<()> {
+        for Retired { open, reading, .. } in &mut self.retired {
+            let reading = *reading;
+            // A file that cannot be read any more is as good as gone.
+            while let Ok(1..) = open.file.metadata().and_then(|it| open.fill(open.done, it.len())) {
+                if !open.lines.whole().is_empty() {
+                    tell(News::Lines { path, whole: open.lines.whole(), reading, mark: None })?;
+                    open.lines.consume();
+                }
+            }
+        }
+        let now = Instant::now();
+        self.retired.retain(|it| it.until > now);
+        ControlFlow::Continue(())
+    }
+
+    /// Tells why the log cannot be followed, unless that was the last reason, too.
+    fn complain(&mut self, path: &Path, error: &io::Error, tell: Tell<'_>) -> ControlFlow<()> {
+        let why = error.to_string();
+        if self.trouble.as_ref() != Some(&why) {
+            tell(News::Trouble { path, why: &why })?;
+            self.trouble = Some(why);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Retired {
+    fn new(open: Open, reading: Reading) -> Self {
+        Self { open, until: Instant::now() + RETIRED_FOR, reading }
+    }
+}
+
+impl Open {
+    fn new(path: &Path) -> io::Result<Self> {
+        // A FIFO must not make the follower wait for its writer.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        let id = FileId::of(&metadata);
+        Ok(Self { file, id, done: 0, head: Vec::new(), lines: Lines::default() })
+    }
+
+    /// Whether this is the file that `mark` speaks of: the same one, or a copy of it that shares
+    /// its whole first line.
+    fn is_the_one_of(&self, mark: &Mark) -> io::Result<bool> {
+        let telling = mark.file == self.id || mark.head.contains(&b'\n');
+        let size = self.file.metadata()?.len();
+        Ok(telling && mark.offset <= size && mark::begins_with(&self.file, &mark.head)?)
+    }
+
+    /// Reads on, at most to `to`; returns how many bytes.
+    fn fill(&mut self, from: u64, to: u64) -> io::Result<u64> {
+        let n_read = self.lines.fill(&self.file, from, to.max(from))?;
+        self.done = from + n_read;
+        self.learn_head()?;
+        Ok(n_read)
+    }
+
+    /// Keeps the first bytes of what was read, to know the file again.
+    fn learn_head(&mut self) -> io::Result<()> {
+        let n_known = usize::try_from(self.done).unwrap_or(HEAD_BYTES).min(HEAD_BYTES);
+        if self.head.len() < n_known {
+            self.head = mark::first_bytes(&self.file, n_known)?;
+        }
+        Ok(())
+    }
+
+    /// How far the file is dealt with once its whole lines are.
+    fn mark(&self, path: &Path) -> Mark {
+        let offset = self.done - self.lines.n_unfinished();
+        Mark { path: path.to_owned(), file: self.id, head: self.head.clone(), offset }
+    }
+
+    fn restart(&mut self) {
+        self.done = 0;
+        self.head.clear();
+        self.lines = Lines::default();
+    }
+}
+
+/// The file that `mark` speaks of, where it lies beside its successor now.
+fn rest_of(mark: &Mark) -> Option<Open> {
+    let mut beside = fs::read_dir(mark.path.parent()?).ok()?.filter_map(Result::ok);
+    let entry = beside.find(|it| it.metadata().is_ok_and(|it| FileId::of(&it) == mark.file))?;
+    let mut open = Open::new(&entry.path()).ok()?;
+    if !open.is_the_one_of(mark).ok()? {
+        return None;
+    }
+    open.done = mark.offset;
+    open.learn_head().ok()?;
+    Some(open)
+}
+
+/// The files that had the name `path` after the last of `retired` and before `next`, oldest first:
+/// where a log is rotated twice before the follower looks, or while guard is down.
+///
+/// They lie beside it under a name that a rotation gives, are younger than the last and no copy
+/// of it.
+fn missed_between(path: &Path, retired: &[Retired], next: &Open) -> io::Result<Vec<Open>> {
+    let (Some(last), Some(folder)) = (retired.last(), path.parent()) else {
+        return Ok(Vec::new());
+    };
+    let last = &last.open;
+    let since = born(&last.file.metadata()?)?;
+    let mut missed = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // What vanishes meanwhile is nothing that was missed.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let (id, born) = (FileId::of(&metadata), born(&metadata)?);
+        let known = id == next.id || retired.iter().any(|it| it.open.id == id);
+        if known || born < since || !is_rotated(path, &entry.path()) {
+            continue;
+        }
+        let Ok(open) = Open::new(&entry.path()) else { continue };
+        if last.head.is_empty() || !mark::begins_with(&open.file, &last.head)? {
+            missed.push((born, open));
+        }
+    }
+    missed.sort_by_key(|(born, _)| *born);
+    Ok(missed.into_iter().map(|(_, open)| open).collect())
+}
+
+/// When a file was made; on the few file systems that do not know, when it was last written to.
+fn born(metadata: &fs::Metadata) -> io::Result<SystemTime> {
+    metadata.created().or_else(|_| metadata.modified())
+}
+
+/// Whether a rotation of `path` may have given the name `other`: with a number or a date behind
+/// the name (`auth.log.1`, `auth.log-20261122`) or before its end (`access-20261122.log`).
+fn is_rotated(path: &Path, other: &Path) -> bool {
+    let (Some(name), Some(other)) = (path.file_name(), other.file_name()) else { return false };
+    let (name, other) = (name.as_bytes(), other.as_bytes());
+    let behind = |stem: &[u8], end: &[u8]| {
+        other.strip_prefix(stem).and_then(|rest| rest.strip_suffix(end)).is_some_and(|middle| {
+            middle.iter().any(u8::is_ascii_digit)
+                && middle.iter().all(|it| it.is_ascii_digit() || b".-_:T".contains(it))
+        })
+    };
+    let (stem, end) = name.split_at(name.iter().rposition(|&it| it == b'.').unwrap_or(name.len()));
+    behind(name, b"") || behind(stem, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, other: &str, want: bool) {
+        assert_eq!(is_rotated(Path::new(name), Path::new(other)), want, "{name} {other}");
+    }
+
+    #[test]
+    fn knows_the_names_that_rotations_give() {
+        check("/var/log/auth.log", "/var/log/auth.log.1", true);
+        check("auth.log", "auth.log-20261122", true);
+        check("access.log", "access-2026-11-22T06:00.log", true);
+        check("messages", "messages.7", true);
+        check("auth.log", "auth.log.2.gz", false); // it was packed, so it is older
+        check("auth.log", "auth.log.failed", false); // somebody's notes
+        check("auth.log", "auth.log", false);
+        check("auth.log", "authority.log.1", false);
+    }
+}

@@ -1,0 +1,117 @@
+//! Bytes to whole lines: the last one waits for its end, and none is endless.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// The longest line that is looked at. Of a longer one the rest is skipped: no daemon writes
+/// such a line, somebody who wants to tire the guard may.
+const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// How much is read at once: large enough to make a system call cheap, small enough that many
+/// logs take turns.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// What was read of a file and is not dealt with yet.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    buffer: Vec<u8>,
+    /// How many of the first bytes are whole lines.
+    n_whole: usize,
+    /// Inside a line that is too long: everything up to its end is skipped.
+    skipping: bool,
+}
+
+impl Lines {
+    /// Reads on from `from`, at most to `to`, and returns how many bytes were read.
+    pub(super) fn fill(&mut self, file: &File, from: u64, to: u64) -> io::Result<u64> {
+        let kept = self.buffer.len();
+        let wanted = usize::try_from(to - from).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        self.buffer.resize(kept + wanted, 0);
+        let outcome = file.read_at(&mut self.buffer[kept..], from);
+        self.buffer.truncate(kept + outcome.as_ref().unwrap_or(&0));
+        let n_read = outcome?;
+
+        if self.skipping {
+            let end = self.buffer.iter().position(|&byte| byte == b'\n');
+            self.buffer.drain(..end.map_or(self.buffer.len(), |end| end + 1));
+            self.skipping = end.is_none();
+        }
+        self.n_whole = self.buffer.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        if self.n_whole == 0 && self.buffer.len() > MAX_LINE_BYTES {
+            self.buffer.truncate(MAX_LINE_BYTES);
+            self.buffer.push(b'\n');
+            self.n_whole = self.buffer.len();
+            self.skipping = true;
+        }
+        Ok(n_read as u64)
+    }
+
+    /// The lines that are whole now, each with its end.
+    pub(super) fn whole(&self) -> &[u8] {
+        &self.buffer[..self.n_whole]
+    }
+
+    /// How many bytes of a line without its end are kept.
+    pub(super) fn n_unfinished(&self) -> u64 {
+        (self.buffer.len() - self.n_whole) as u64
+    }
+
+    /// Forgets the whole lines.
+    pub(super) fn consume(&mut self) {
+        self.buffer.drain(..self.n_whole);
+        self.n_whole = 0;
+        if self.buffer.is_empty() {
+            // A thousand idle logs must not hold a chunk each.
+            self.buffer = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+    use std::io::Write;
+
+    use super::*;
+
+    /// Reads `text` in steps to these offsets, and returns the whole lines of each step with the
+    /// offset behind them.
+    fn steps(text: &[u8], ends: &[u64]) -> Vec<(String, u64)> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        let mut lines = Lines::default();
+        let mut done = 0;
+        let mut got = Vec::new();
+        for &end in ends {
+            while done < end {
+                done += lines.fill(&file, done, end).unwrap();
+                if !lines.whole().is_empty() {
+                    let whole = String::from_utf8_lossy(lines.whole()).into_owned();
+                    got.push((whole, done - lines.n_unfinished()));
+                    lines.consume();
+                }
+            }
+        }
+        got
+    }
+
+    #[test]
+    fn an_unfinished_line_waits() {
+        assert_eq!(
+            steps(b"one\ntwo\nthree\n", &[5, 6, 9, 14]),
+            [("one\n".into(), 4), ("two\n".into(), 8), ("three\n".into(), 14)]
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_and_its_rest_skipped() {
+        let mut text = vec![b'x'; 3 * MAX_LINE_BYTES];
+        text.extend_from_slice(b"\nnext\n");
+        let got = steps(&text, &[text.len() as u64]);
+        assert_eq!(got.len(), 2);
+        assert_eq!(got[0].0.len(), MAX_LINE_BYTES + 1);
+        assert_eq!(got[1], ("next\n".into(), text.len() as u64));
+    }
+}

@@ -1,0 +1,57 @@
+//! A place in a log file that is found again after a restart.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+
+/// How much of a file's beginning tells it from another one: two or three lines of syslog, with
+/// the second in which the file was begun.
+pub(crate) const HEAD_BYTES: usize = 256;
+
+/// Which file, whatever it is called.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct FileId {
+    /// The device that holds it.
+    pub dev: u64,
+    /// Its number there; given to another file once this one is gone.
+    pub ino: u64,
+}
+
+impl FileId {
+    pub(crate) fn of(metadata: &std::fs::Metadata) -> Self {
+        Self { dev: metadata.dev(), ino: metadata.ino() }
+    }
+}
+
+/// How far a log file has been dealt with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mark {
+    /// The path that it was followed by.
+    pub path: PathBuf,
+    /// Which file.
+    pub file: FileId,
+    /// Its first bytes, at most [`HEAD_BYTES`] of what was dealt with.
+    pub head: Vec<u8>,
+    /// The end of the last line that was dealt with.
+    pub offset: u64,
+}
+
+/// Whether `file` begins with `head`: if not, it was overwritten or is another one.
+pub(crate) fn begins_with(file: &File, head: &[u8]) -> io::Result<bool> {
+    Ok(first_bytes(file, head.len())? == head)
+}
+
+/// The first bytes of a file, at most `n`, which is at most [`HEAD_BYTES`].
+pub(crate) fn first_bytes(file: &File, n: usize) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; n.min(HEAD_BYTES)];
+    let mut n_read = 0;
+    while n_read < head.len() {
+        match file.read_at(&mut head[n_read..], n_read as u64)? {
+            0 => break,
+            n => n_read += n,
+        }
+    }
+    head.truncate(n_read);
+    Ok(head)
+}

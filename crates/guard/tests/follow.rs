@@ -1,0 +1,345 @@
+//! Every line once, in order, through every way of rotating a log: on real files.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use guard::follow::{Follower, News, Source, Stop};
+use guard::mark::Mark;
+use jail::judge::Reading;
+use tempfile::TempDir;
+
+/// How long to wait for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a follower told, as a word each.
+#[derive(Debug)]
+enum Heard {
+    Line(String, Reading),
+    Told(String),
+    Mark(Mark),
+}
+
+struct Following {
+    folder: TempDir,
+    stop: Stop,
+    heard: Receiver<Heard>,
+    thread: Option<JoinHandle<()>>,
+    mark: Option<Mark>,
+}
+
+impl Following {
+    /// Follows `pattern` in a folder of its own, which `prepare` fills first.
+    fn new(pattern: &str, prepare: impl FnOnce(&Path)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        prepare(folder.path());
+        Self::again(folder, pattern, None)
+    }
+
+    fn again(folder: TempDir, pattern: &str, mark: Option<Mark>) -> Self {
+        let pattern = format!("{}/{pattern}", folder.path().display());
+        let source = Source { pattern, from_end: false, polled: false };
+        let follower = Follower::new(vec![source], mark.into_iter().collect()).unwrap();
+        let stop = Stop::new().unwrap();
+        let (tell, heard) = channel();
+        let until = stop.clone();
+        let thread = std::thread::spawn(move || {
+            follower
+                .run(&until, &mut |news| {
+                    for word in words(news) {
+                        if tell.send(word).is_err() {
+                            return ControlFlow::Break(());
+                        }
+                    }
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+        });
+        Self { folder, stop, heard, thread: Some(thread), mark: None }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        append(&self.path(name), text);
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    /// Waits for these lines, in this order, and no others.
+    #[track_caller]
+    fn reads(&mut self, lines: &[&str]) {
+        for want in lines {
+            assert_eq!(self.next_line().0, *want);
+        }
+    }
+
+    #[track_caller]
+    fn next_line(&mut self) -> (String, Reading) {
+        loop {
+            match self.heard.recv_timeout(PATIENCE).expect("a line comes") {
+                Heard::Line(line, reading) => return (line, reading),
+                Heard::Mark(mark) => self.mark = Some(mark),
+                Heard::Told(_) => {}
+            }
+        }
+    }
+
+    #[track_caller]
+    fn is_told(&mut self, want: &str) {
+        loop {
+            match self.heard.recv_timeout(PATIENCE).expect("a word comes") {
+                Heard::Told(told) => return assert_eq!(told, want),
+                Heard::Mark(mark) => self.mark = Some(mark),
+                Heard::Line(line, _) => panic!("{line}"),
+            }
+        }
+    }
+
+    /// Ends, and returns the folder with the last mark.
+    fn end(mut self) -> (TempDir, Option<Mark>) {
+        self.stop.call();
+        self.thread.take().unwrap().join().unwrap();
+        for heard in self.heard.try_iter() {
+            match heard {
+                Heard::Line(line, _) => panic!("{line} came as well"),
+                Heard::Mark(mark) => self.mark = Some(mark),
+                Heard::Told(_) => {}
+            }
+        }
+        (self.folder, self.mark)
+    }
+}
+
+fn words(news: News<'_>) -> Vec<Heard> {
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    match news {
+        News::Lines { whole, reading, mark, .. } => {
+            let text = String::from_utf8_lossy(whole).into_owned();
+            let lines = text.lines().map(|line| Heard::Line(line.to_owned(), reading));
+            lines.chain(mark.map(Heard::Mark)).collect()
+        }
+        News::Followed { path, .. } => vec![Heard::Told(format!("follows {}", name(path)))],
+        News::Awaited { source } => vec![Heard::Told(format!("awaits {source}"))],
+        News::Trouble { path, why } => vec![Heard::Told(format!("{}: {why}", name(path)))],
+        News::Rotated { path, how } => vec![Heard::Told(format!("{}: {how}", name(path)))],
+        News::Note(note) => vec![Heard::Told(note.to_owned())],
+    }
+}
+
+fn append(path: &Path, text: &str) {
+    open(path).write_all(text.as_bytes()).unwrap();
+}
+
+fn open(path: &Path) -> File {
+    OpenOptions::new().append(true).create(true).open(path).unwrap()
+}
+
+#[test]
+fn reads_what_is_there_and_what_comes() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), "one\ntwo\n"));
+    assert_eq!(log.next_line(), ("one".into(), Reading::CatchingUp));
+    assert_eq!(log.next_line(), ("two".into(), Reading::CatchingUp));
+    log.write("log", "thr");
+    log.write("log", "ee\n");
+    assert_eq!(log.next_line(), ("three".into(), Reading::InOperation));
+    log.end();
+}
+
+#[test]
+fn an_empty_log_is_not_in_operation_yet() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), ""));
+    log.is_told("follows log");
+    log.write("log", "old\n");
+    assert_eq!(log.next_line(), ("old".into(), Reading::CatchingUp));
+    log.end();
+}
+
+#[test]
+fn renamed_with_late_lines() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), "one\n"));
+    log.reads(&["one"]);
+    let mut writer = open(&log.path("log"));
+    log.rename("log", "log.1");
+    writer.write_all(b"late\n").unwrap(); // nobody has told the daemon yet
+    log.reads(&["late"]);
+    log.write("log", "new\n");
+    log.reads(&["new"]);
+    writer.write_all(b"later\n").unwrap(); // it goes on with the old file
+    log.reads(&["later"]);
+    log.write("log", "newer\n");
+    log.reads(&["newer"]);
+    log.end();
+}
+
+#[test]
+fn what_was_written_before_the_rename_comes_before_the_new_file() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), "one\n"));
+    log.reads(&["one"]);
+    for n in 0..20 {
+        log.write("log", &format!("last of {n}\n"));
+        log.rename("log", &format!("log.{n}"));
+        log.write("log", &format!("first of {}\n", n + 1));
+        log.reads(&[&format!("last of {n}"), &format!("first of {}", n + 1)]);
+    }
+    log.end();
+}
+
+#[test]
+fn copied_and_truncated() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), "one, which is long\n"));
+    log.reads(&["one, which is long"]);
+    fs::copy(log.path("log"), log.path("log.1")).unwrap();
+    File::options().write(true).open(log.path("log")).unwrap().set_len(0).unwrap();
+    log.write("log", "two\n");
+    log.reads(&["two"]);
+    log.end();
+}
+
+#[test]
+fn truncated_and_grown_again_past_the_old_end() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), "one\n"));
+    log.reads(&["one"]);
+    // In one step, as the follower sees it: the file is as long as before, and longer.
+    log.stop.call();
+    log.thread.take().unwrap().join().unwrap();
+    let mark = match log.heard.try_iter().last() {
+        Some(Heard::Mark(mark)) => mark,
+        other => panic!("{other:?}"),
+    };
+    fs::write(log.path("log"), "two\nthree\nfour\n").unwrap();
+    let mut log = Following::again(log.folder, "log", Some(mark));
+    log.reads(&["two", "three", "four"]);
+    log.end();
+}
+
+#[test]
+fn missing_deleted_and_made_again() {
+    let mut log = Following::new("later/log", |_| {});
+    log.is_told("awaits 0");
+    fs::create_dir(log.path("later")).unwrap();
+    log.write("later/log", "one\n");
+    log.is_told("follows log");
+    log.reads(&["one"]);
+    for n in 0..5 {
+        fs::remove_file(log.path("later/log")).unwrap();
+        log.write("later/log", &format!("life {n}\n"));
+        log.reads(&[&format!("life {n}")]);
+    }
+    fs::remove_dir_all(log.path("later")).unwrap();
+    fs::create_dir(log.path("later")).unwrap();
+    log.write("later/log", "again\n");
+    log.reads(&["again"]);
+    log.end();
+}
+
+#[test]
+fn a_pattern_matches_later() {
+    let mut log = Following::new("*/access.log", |it| fs::create_dir(it.join("a")).unwrap());
+    log.is_told("awaits 0");
+    log.write("a/access.log", "a\n");
+    log.reads(&["a"]);
+    fs::create_dir(log.path("b")).unwrap();
+    log.write("b/access.log", "b\n");
+    log.reads(&["b"]);
+    log.write("a/access.log", "a again\n");
+    log.reads(&["a again"]);
+    log.end();
+}
+
+#[test]
+fn through_a_link() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("real.log");
+    append(&target, "one\n");
+    let mut log = Following::new("log", |it| {
+        std::os::unix::fs::symlink(&target, it.join("log")).unwrap();
+    });
+    log.reads(&["one"]);
+    append(&target, "two\n");
+    log.reads(&["two"]);
+    log.end();
+}
+
+#[test]
+fn what_is_no_file_is_said_once() {
+    let mut log = Following::new("log", |it| fs::create_dir(it.join("log")).unwrap());
+    log.is_told("log: it is no regular file");
+    fs::remove_dir(log.path("log")).unwrap();
+    log.write("log", "one\n");
+    log.is_told("follows log");
+    log.reads(&["one"]);
+    log.end();
+}
+
+#[test]
+fn goes_on_where_it_ended() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), "one\n"));
+    log.reads(&["one"]);
+    log.write("log", "two\nunfin");
+    log.reads(&["two"]);
+    let (folder, mark) = log.end();
+    append(&folder.path().join("log"), "ished\nfour\n");
+    let mut log = Following::again(folder, "log", mark);
+    assert_eq!(log.next_line(), ("unfinished".into(), Reading::CatchingUp));
+    log.reads(&["four"]);
+    log.end();
+}
+
+#[test]
+fn rotated_while_it_was_down() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), "one\n"));
+    log.reads(&["one"]);
+    let (folder, mark) = log.end();
+    append(&folder.path().join("log"), "unread\n");
+    fs::rename(folder.path().join("log"), folder.path().join("log.1")).unwrap();
+    append(&folder.path().join("log"), "new\n");
+    fs::rename(folder.path().join("log.1"), folder.path().join("log.2")).unwrap();
+    fs::rename(folder.path().join("log"), folder.path().join("log.1")).unwrap();
+    append(&folder.path().join("log"), "newest\n");
+    let mut log = Following::again(folder, "log", mark);
+    log.reads(&["unread", "new", "newest"]);
+    log.end();
+}
+
+#[test]
+fn a_flood_through_rotations_loses_nothing() {
+    const LINES: usize = 200_000;
+    let mut log = Following::new("log", |it| append(&it.join("log"), ""));
+    let path = log.path("log");
+    let writer = std::thread::spawn(move || {
+        let mut file = std::io::BufWriter::new(open(&path));
+        for n in 0..LINES {
+            writeln!(file, "line {n}").unwrap();
+            if n % 50_000 == 49_999 {
+                file.flush().unwrap();
+                fs::rename(&path, path.with_extension(n.to_string())).unwrap();
+                writeln!(file, "late {n}").unwrap();
+                file.flush().unwrap();
+                file = std::io::BufWriter::new(open(&path));
+            }
+        }
+    });
+    let (mut n_lines, mut n_late) = (0, 0);
+    while n_lines < LINES || n_late < LINES / 50_000 {
+        let (line, _) = log.next_line();
+        if line.starts_with("late") {
+            n_late += 1;
+        } else {
+            assert_eq!(line, format!("line {n_lines}"));
+            n_lines += 1;
+        }
+    }
+    writer.join().unwrap();
+    log.end();
+}
