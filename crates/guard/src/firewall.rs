@@ -41,6 +41,13 @@ pub trait Firewall: Send {
     /// What it is, for the log and for `status`.
     fn describe(&self) -> String;
 
+    /// Whether it would take the rules of these jails; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it would refuse them, and why.
+    fn check(&mut self, jails: &[Blocking]) -> Result<(), FirewallError>;
+
     /// Makes it hold the rules of these jails and these bans and nothing else, in one step that
     /// no packet sees half done.
     ///

@@ -77,11 +77,15 @@ pub enum News<'a> {
     Awaited {
         /// The number of the source.
         source: usize,
+        /// Its pattern.
+        pattern: &'a str,
     },
     /// A file cannot be followed; told once for each reason.
     Trouble {
         /// Its path.
         path: &'a Path,
+        /// The sources, by their number, whose pattern names it.
+        sources: &'a [usize],
         /// Why.
         why: &'a str,
     },
@@ -275,7 +279,7 @@ impl Follower {
             if !found.files.is_empty() {
                 self.awaited.remove(&number);
             } else if self.awaited.insert(number) {
-                tell(News::Awaited { source: number })?;
+                tell(News::Awaited { source: number, pattern: &source.pattern })?;
             }
             for path in found.files {
                 named.entry(path).or_default().push(number);
@@ -454,7 +458,7 @@ impl Log {
     fn complain(&mut self, path: &Path, error: &io::Error, tell: Tell<'_>) -> ControlFlow<()> {
         let why = error.to_string();
         if self.trouble.as_ref() != Some(&why) {
-            tell(News::Trouble { path, why: &why })?;
+            tell(News::Trouble { path, sources: &self.sources, why: &why })?;
             self.trouble = Some(why);
         }
         ControlFlow::Continue(())

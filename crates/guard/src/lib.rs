@@ -1,6 +1,27 @@
 //! The privileged half: follows logs, asks the judge, moves the firewall, remembers.
+//!
+//! | module | owns | thread |
+//! |---|---|---|
+//! | [`follow`] | log files through rotation | `guard-follow` |
+//! | `reader` | the scanners of each log; names to addresses | `guard-follow`, `guard-names` |
+//! | `run` | the loop around one inbox: judge, firewall, store, log | `guard` |
+//! | `answer` | the control socket | one a connection |
+//! | [`firewall`] | the bans in the kernel | `guard` |
+//! | [`store`] | the bans on the disk | `guard` |
+//!
+//! They do not know each other; they meet in the loop. [`Guard::start`] starts it all.
 
+mod addresses;
+mod answer;
 pub mod firewall;
 pub mod follow;
 pub mod mark;
+mod reader;
+mod run;
+mod start;
 pub mod store;
+mod words;
+
+pub use firewall::{Firewall, FirewallError, Memory, Nft};
+pub use start::{Guard, Setup, StartError, Stopper};
+pub use store::StoreError;

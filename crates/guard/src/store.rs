@@ -33,6 +33,9 @@ const MAX_LOG: u64 = 1_000_000;
 /// Rows beyond [`MAX_LOG`] that are tolerated, so that not every commit purges.
 const PURGE_EVERY: u64 = 1000;
 
+/// What [`Store::bans_since`] returns at most, so that it fits into an answer of the control socket.
+const MAX_PART_BYTES: usize = 8 << 20;
+
 /// What one turn of guard has to remember.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -241,7 +244,8 @@ impl Store {
         read().map_err(|error| fault(&self.path, error))
     }
 
-    /// The bans of the log after number `after`, at most `limit`, in order.
+    /// The bans of the log after number `after`, in order: at most `limit`, and fewer where they
+    /// are large.
     ///
     /// # Errors
     ///
@@ -252,11 +256,17 @@ impl Store {
                 "SELECT number, ban FROM ban_log WHERE number > ? ORDER BY number LIMIT ?",
             )?;
             let after = i64::try_from(after).unwrap_or(i64::MAX);
-            let bans = rows.query_map(params![after, limit], |row| {
-                let number = row.get::<_, i64>(0)?.cast_unsigned();
-                Ok(NumberedBan { number, ban: parse(&row.get::<_, String>(1)?)? })
-            })?;
-            bans.collect()
+            let mut rows = rows.query(params![after, limit])?;
+            let (mut bans, mut n_bytes) = (Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                let (number, text): (i64, String) = (row.get(0)?, row.get(1)?);
+                n_bytes += text.len();
+                if n_bytes > MAX_PART_BYTES && !bans.is_empty() {
+                    break;
+                }
+                bans.push(NumberedBan { number: number.cast_unsigned(), ban: parse(&text)? });
+            }
+            Ok(bans)
         };
         read().map_err(|error| fault(&self.path, error))
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
+mod neighbour;
 mod netns;
 
 use std::net::TcpListener;
@@ -176,7 +177,7 @@ fn bans_end_by_themselves_and_can_be_renewed() {
 #[test]
 fn packets_are_dropped_and_pass_again() {
     netns::within(|| {
-        let neighbour = netns::Neighbour::new();
+        let neighbour = neighbour::Neighbour::new();
         let open = TcpListener::bind("[::]:2222").unwrap();
         let _also_open = TcpListener::bind("[::]:8080").unwrap();
         let mut firewall = Nft::new();

@@ -130,8 +130,8 @@ fn words(news: News<'_>) -> Vec<Heard> {
             lines.chain(mark.map(Heard::Mark)).collect()
         }
         News::Followed { path, .. } => vec![Heard::Told(format!("follows {}", name(path)))],
-        News::Awaited { source } => vec![Heard::Told(format!("awaits {source}"))],
-        News::Trouble { path, why } => vec![Heard::Told(format!("{}: {why}", name(path)))],
+        News::Awaited { source, .. } => vec![Heard::Told(format!("awaits {source}"))],
+        News::Trouble { path, why, .. } => vec![Heard::Told(format!("{}: {why}", name(path)))],
         News::Rotated { path, how } => vec![Heard::Told(format!("{}: {how}", name(path)))],
         News::Note(note) => vec![Heard::Told(note.to_owned())],
     }

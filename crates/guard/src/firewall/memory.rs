@@ -68,6 +68,10 @@ impl Firewall for Memory {
         "memory (nothing is blocked)".into()
     }
 
+    fn check(&mut self, _jails: &[Blocking]) -> Result<(), FirewallError> {
+        Ok(())
+    }
+
     fn rebuild(&mut self, jails: &[Blocking], bans: &[Change]) -> Result<(), FirewallError> {
         let mut new =
             Held { jails: jails.iter().map(|it| it.jail.clone()).collect(), ..Held::default() };

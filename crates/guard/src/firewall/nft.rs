@@ -54,6 +54,12 @@ impl Firewall for Nft {
         format!("nftables, table {TABLE}")
     }
 
+    fn check(&mut self, jails: &[Blocking]) -> Result<(), FirewallError> {
+        let mut script = String::new();
+        render_table(&mut script, jails);
+        run(&["-c", "-f", "-"], &script).map(drop)
+    }
+
     fn rebuild(&mut self, jails: &[Blocking], bans: &[Change]) -> Result<(), FirewallError> {
         // `delete` fails where there is no table, so it is added first. All of this is one
         // transaction of the kernel: a packet meets the old rules or the new ones.

@@ -1,16 +1,9 @@
 //! Network namespaces of the tests' own: a thread alone enters one, and what it starts inherits it.
 
-use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
-use std::sync::mpsc;
-use std::time::Duration;
 use std::{io, thread};
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::thread::UnshareFlags;
-
-/// How long a packet is given to be lost: one that passes needs microseconds.
-const LOST_AFTER: Duration = Duration::from_millis(300);
 
 /// Runs `test` in a new network namespace whose loopback is up; says `skipped` where this user
 /// may not make one, which is a failure on CI.
@@ -30,68 +23,12 @@ pub(crate) fn within(test: impl FnOnce() + Send + 'static) {
 }
 
 #[allow(unsafe_code, reason = "the call can also unshare what safe code relies on")]
-fn enter_new() -> io::Result<()> {
+pub(crate) fn enter_new() -> io::Result<()> {
     // SAFETY: the network namespace is no memory and no table of descriptors.
     Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?)
 }
 
-/// A second namespace, wired to the one of the thread that makes it: `here` is 10.9.0.1/16 and
-/// fd00:9::1, the neighbour has 10.9.0.2 to 10.9.0.9 and fd00:9::2 to fd00:9::9.
-pub(crate) struct Neighbour {
-    errands: mpsc::Sender<Box<dyn FnOnce() + Send>>,
-}
-
-impl Neighbour {
-    pub(crate) fn new() -> Self {
-        let (errands, inbox) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || {
-            enter_new().expect("root makes namespaces");
-            tell.send(rustix::thread::gettid().as_raw_nonzero()).expect("the test waits");
-            inbox.into_iter().for_each(|errand| errand());
-        });
-        let tid = told.recv().expect("the neighbour told its number");
-        ip(&format!("link add here type veth peer name there netns {tid}"));
-        ip("addr add 10.9.0.1/16 dev here");
-        ip("addr add fd00:9::1/64 dev here nodad");
-        ip("link set here up");
-        let neighbour = Self { errands };
-        neighbour.within(|| {
-            for n in 2..10 {
-                ip(&format!("addr add 10.9.0.{n}/16 dev there"));
-                ip(&format!("addr add fd00:9::{n}/64 dev there nodad"));
-            }
-            ip("link set there up");
-        });
-        neighbour
-    }
-
-    /// Whether a connection from `source`, an address of the neighbour, to `port` here opens.
-    pub(crate) fn connects(&self, source: &str, port: u16) -> bool {
-        let source: IpAddr = source.parse().expect("the row holds an address");
-        let here = if source.is_ipv4() { "10.9.0.1" } else { "fd00:9::1" };
-        let here = SocketAddr::new(here.parse().expect("an address"), port);
-        self.within(move || connect(source, here).is_ok())
-    }
-
-    fn within<T: Send + 'static>(&self, errand: impl FnOnce() -> T + Send + 'static) -> T {
-        let (tell, told) = mpsc::channel();
-        let errand = Box::new(move || drop(tell.send(errand())));
-        self.errands.send(errand).expect("the neighbour lives as long as the test");
-        told.recv().expect("the errand did not panic")
-    }
-}
-
-fn connect(source: IpAddr, to: SocketAddr) -> io::Result<()> {
-    let family = if source.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
-    // connect(2) keeps to the time limit of sending.
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(LOST_AFTER))?;
-    rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
-    Ok(rustix::net::connect(&socket, &to)?)
-}
-
-fn ip(args: &str) {
+pub(crate) fn ip(args: &str) {
     let output = Command::new("ip").args(args.split(' ')).output().expect("iproute2 is there");
     assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
 }

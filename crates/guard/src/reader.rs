@@ -1,0 +1,280 @@
+//! From lines to failures: each log's scanners, at work on the follower's thread.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use jail::judge::Reading;
+use jail::{Failure, Subject};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use scan::{Filter, Hit, IdKind, Outcome, Scanner, Settings, Undated};
+
+use crate::follow::News;
+use crate::mark::Mark;
+use crate::run::Event;
+use crate::words::Clean;
+
+/// Names that wait to be resolved; beyond that an attacker is flooding us with names.
+pub(crate) const MAX_UNRESOLVED: usize = 256;
+
+/// How often the names of `ignoreip` are resolved anew.
+const RESOLVE_EVERY: Duration = Duration::from_secs(600);
+
+/// How much of a line is kept as evidence: what people and MISP look at, and not what somebody
+/// sends to fill our memory.
+const MAX_MATCH_BYTES: usize = 4096;
+
+/// How one jail looks at lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Eye {
+    pub(crate) jail: String,
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) find_time: SignedDuration,
+    pub(crate) use_dns: UseDns,
+}
+
+/// `usedns`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum UseDns {
+    /// Names are resolved; `warn` says so.
+    Yes {
+        /// Whether it is said.
+        warn: bool,
+    },
+    /// A failure that only names a host does not count.
+    No,
+    /// A name is an id as any other.
+    Raw,
+}
+
+impl UseDns {
+    pub(crate) fn read(word: Option<&str>) -> Self {
+        match word.map(str::to_ascii_lowercase).as_deref() {
+            Some("yes") => Self::Yes { warn: false },
+            Some("no") => Self::No,
+            Some("raw") => Self::Raw,
+            // fail2ban's default, and what it falls back to.
+            _ => Self::Yes { warn: true },
+        }
+    }
+}
+
+/// What was read of a log.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) reading: Reading,
+    pub(crate) mark: Option<Mark>,
+}
+
+/// Turns the follower's news into events of the loop.
+pub(crate) struct Reader {
+    /// The eye of each source of the follower.
+    eyes: Vec<Eye>,
+    scanners: HashMap<PathBuf, Vec<(Eye, Scanner)>>,
+    zone: TimeZone,
+    inbox: SyncSender<Event>,
+    names: SyncSender<Unresolved>,
+}
+
+/// A failure whose subject is a name.
+pub(crate) struct Unresolved {
+    name: String,
+    failure: Failure,
+    reading: Reading,
+    warn: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        eyes: Vec<Eye>,
+        zone: TimeZone,
+        inbox: SyncSender<Event>,
+        names: SyncSender<Unresolved>,
+    ) -> Self {
+        Self { eyes, scanners: HashMap::new(), zone, inbox, names }
+    }
+
+    /// Passes on what the follower tells; breaks when nobody listens any more.
+    pub(crate) fn take(&mut self, news: News<'_>) -> ControlFlow<()> {
+        let event = match news {
+            News::Lines { path, whole, reading, mark } => {
+                let failures = match self.scanners.get_mut(path) {
+                    Some(scanners) => look(scanners, whole, reading, &self.names),
+                    None => Vec::new(),
+                };
+                Event::Read(Batch { failures, reading, mark })
+            }
+            News::Followed { path, sources } => {
+                let scanners = self.scanners.entry(path.to_owned()).or_default();
+                for eye in sources.iter().filter_map(|&it| self.eyes.get(it)) {
+                    if scanners.iter().all(|(it, _)| it.jail != eye.jail) {
+                        let raw = eye.use_dns == UseDns::Raw;
+                        let settings =
+                            Settings { zone: self.zone.clone(), raw, ..Settings::default() };
+                        let scanner = Scanner::new(Arc::clone(&eye.filter), settings);
+                        scanners.push((eye.clone(), scanner));
+                    }
+                }
+                Event::Followed { path: path.to_owned(), sources: self.jails(sources) }
+            }
+            News::Awaited { source, pattern } => match self.eyes.get(source) {
+                Some(eye) => {
+                    let (jail, pattern) = (eye.jail.clone(), pattern.to_owned());
+                    Event::Awaited { source, jail, pattern }
+                }
+                None => return ControlFlow::Continue(()),
+            },
+            News::Trouble { path, sources, why } => {
+                let (path, why) = (path.to_owned(), why.to_owned());
+                Event::Trouble { path, sources: self.jails(sources), why }
+            }
+            News::Rotated { path, how } => {
+                tracing::debug!(
+                    target: "fail2ban.filter", "Log rotation of {}: {how}", path.display()
+                );
+                return ControlFlow::Continue(());
+            }
+            News::Note(note) => {
+                tracing::warn!(target: "fail2ban.filter", "{note}");
+                return ControlFlow::Continue(());
+            }
+        };
+        match self.inbox.send(event) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+impl Reader {
+    /// Each source with its jail.
+    fn jails(&self, sources: &[usize]) -> Vec<(usize, String)> {
+        let jail = |&it: &usize| Some((it, self.eyes.get(it)?.jail.clone()));
+        sources.iter().filter_map(jail).collect()
+    }
+}
+
+/// Looks at each line with every scanner of its log.
+fn look(
+    scanners: &mut [(Eye, Scanner)],
+    whole: &[u8],
+    reading: Reading,
+    names: &SyncSender<Unresolved>,
+) -> Vec<Failure> {
+    let now = Timestamp::now();
+    for (eye, scanner) in &mut *scanners {
+        let settings = scanner.settings_mut();
+        (settings.since, settings.undated) = match reading {
+            // A jail that counts over longer than there is time looks at every line.
+            Reading::CatchingUp => (now.checked_sub(eye.find_time).ok(), Undated::Skip),
+            Reading::InOperation => (None, Undated::Now),
+        };
+    }
+    let mut failures = Vec::new();
+    for line in whole.split_inclusive(|&byte| byte == b'\n') {
+        for (eye, scanner) in &mut *scanners {
+            if let Outcome::Failure(hit) = scanner.line(line, now) {
+                failures.extend(eye.failure(hit, reading, names));
+            }
+        }
+    }
+    failures
+}
+
+impl Eye {
+    /// The failure of a hit; none where it only names a host: the failure follows, once the name
+    /// is resolved, or never.
+    fn failure(
+        &self,
+        hit: Hit,
+        reading: Reading,
+        names: &SyncSender<Unresolved>,
+    ) -> Option<Failure> {
+        let subject = match hit.kind {
+            IdKind::Id => Subject::Id(hit.id.clone()),
+            IdKind::Address | IdKind::Name => Subject::from(hit.id.as_str()),
+        };
+        let failure = Failure {
+            jail: self.jail.clone(),
+            subject,
+            time: hit.time,
+            n_attempts: hit.n_attempts,
+            matches: hit.matches.into_iter().map(shorten).collect(),
+            fields: hit.fields,
+        };
+        match (hit.kind, self.use_dns) {
+            (IdKind::Address | IdKind::Id, _) | (IdKind::Name, UseDns::Raw) => Some(failure),
+            (IdKind::Name, UseDns::No) => None,
+            (IdKind::Name, UseDns::Yes { warn }) => {
+                let unresolved = Unresolved { name: hit.id, failure, reading, warn };
+                if let Err(TrySendError::Full(unresolved)) = names.try_send(unresolved) {
+                    tracing::warn!(
+                        target: "fail2ban.filter",
+                        "[{}] {} is not resolved, too many names wait; set usedns = no",
+                        self.jail,
+                        Clean(unresolved.name)
+                    );
+                }
+                None
+            }
+        }
+    }
+}
+
+/// A line, no longer than evidence needs to be.
+fn shorten(mut line: String) -> String {
+    line.truncate(line.floor_char_boundary(MAX_MATCH_BYTES));
+    line
+}
+
+/// Resolves names until nobody sends any, on a thread of its own: an answer may take half a
+/// minute. Those of `ignoreip` come first, and again and again.
+pub(crate) fn resolve(names: &Receiver<Unresolved>, ignored: &[String], inbox: &SyncSender<Event>) {
+    let mut due = Instant::now();
+    loop {
+        if Instant::now() >= due {
+            due = Instant::now() + RESOLVE_EVERY;
+            for name in ignored {
+                let addrs = addresses_of(name);
+                if inbox.send(Event::Resolved { name: name.clone(), addrs }).is_err() {
+                    return;
+                }
+            }
+        }
+        let unresolved = match names.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Ok(unresolved) => unresolved,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let Unresolved { name, failure, reading, warn } = unresolved;
+        let addrs = addresses_of(&name);
+        if warn {
+            let (jail, name) = (&failure.jail, Clean(&name));
+            tracing::warn!(
+                target: "fail2ban.filter", "[{jail}] the log names {name}, which is {addrs:?} now"
+            );
+        }
+        let failures = addrs
+            .into_iter()
+            .map(|addr| Failure { subject: Subject::Addr(addr.to_canonical()), ..failure.clone() })
+            .collect();
+        if inbox.send(Event::Read(Batch { failures, reading, mark: None })).is_err() {
+            return;
+        }
+    }
+}
+
+/// What a name stands for now; nothing where it does not resolve.
+fn addresses_of(name: &str) -> Vec<IpAddr> {
+    let mut addrs: Vec<IpAddr> =
+        (name, 0).to_socket_addrs().map(|it| it.map(|it| it.ip()).collect()).unwrap_or_default();
+    addrs.sort_unstable();
+    addrs.dedup();
+    addrs
+}

@@ -1,0 +1,372 @@
+//! The loop around one inbox: events to the judge, its actions to the firewall, the store, the
+//! log, in this order.
+//!
+//! It wakes for an event, for the judge's deadline, and to retry what failed; [`Event::Stop`] ends
+//! it. All events that wait are one turn: one batch for the firewall, one transaction, then the
+//! lines of the log, the answers, and the word to those who follow the bans.
+
+mod asked;
+mod settle;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use control::Refusal;
+use control::guard::{DisabledJail, GuardAnswer, GuardRequest};
+use ipnet::IpNet;
+use jail::judge::{self, Action, Judge, Rules};
+use jail::{Ban, Subject};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::addresses;
+use crate::answer::Feed;
+use crate::firewall::{Blocking, Change, Firewall};
+use crate::mark::Mark;
+use crate::reader::Batch;
+use crate::start::StartError;
+use crate::store::{Record, Store};
+use crate::words::chain;
+
+/// Events of one turn at most, so that nobody waits long for the first of them.
+const MAX_TURN: usize = 256;
+
+/// How often the firewall is looked at, and the host's own addresses.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How often it is remembered how far logs were read, where no ban does it. What is read again
+/// after a crash is at most this much.
+const MARK_EVERY: Duration = Duration::from_secs(5);
+
+/// Failures that come so long after a ban were not on their way: the firewall may leak.
+const LEAK_AFTER: SignedDuration = SignedDuration::from_secs(3);
+
+/// Everything that can make guard act.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Lines of a log were looked at.
+    Read(Batch),
+    /// A file is followed, for these sources and their jails.
+    Followed { path: PathBuf, sources: Vec<(usize, String)> },
+    /// The pattern of a jail's source names no file yet.
+    Awaited { source: usize, jail: String, pattern: String },
+    /// A file cannot be followed, for these sources and their jails.
+    Trouble { path: PathBuf, sources: Vec<(usize, String)>, why: String },
+    /// What a name of `ignoreip` stands for now.
+    Resolved { name: String, addrs: Vec<IpAddr> },
+    /// Somebody asks at the control socket.
+    Asked(GuardRequest, SyncSender<Result<GuardAnswer, Refusal>>),
+    /// The end; rules are left in the firewall where a crash is played.
+    Stop { leave_rules: bool },
+}
+
+/// What guard knows of a jail beside what the judge does.
+#[derive(Debug)]
+struct Post {
+    jail: String,
+    /// Its rules; `None` where it has no action that blocks.
+    blocking: Option<Blocking>,
+    files: BTreeSet<PathBuf>,
+    /// The patterns that name no file yet, by the number of the source.
+    awaited: BTreeMap<usize, String>,
+    /// Files that cannot be followed, and why.
+    troubles: BTreeMap<PathBuf, String>,
+}
+
+impl Post {
+    fn new(jail: String, blocking: Option<Blocking>) -> Self {
+        let (awaited, troubles) = (BTreeMap::new(), BTreeMap::new());
+        Self { jail, blocking, files: BTreeSet::new(), awaited, troubles }
+    }
+}
+
+/// What the events of a turn came to, and is not done yet.
+#[derive(Default)]
+struct Turn {
+    changes: Vec<Change>,
+    words: Vec<Action>,
+    replies: Vec<(SyncSender<Result<GuardAnswer, Refusal>>, GuardAnswer)>,
+}
+
+/// Guard's state, owned by its one thread.
+pub(crate) struct Run {
+    judge: Judge,
+    posts: Vec<Post>,
+    disabled: Vec<DisabledJail>,
+    store: Store,
+    firewall: Box<dyn Firewall>,
+    zone: TimeZone,
+    feed: Arc<Feed>,
+    started: Timestamp,
+    turn: Turn,
+    /// What the store has not taken yet.
+    owed: Vec<Record>,
+    marks: HashMap<PathBuf, Mark>,
+    marked: Instant,
+    looked: Instant,
+    /// Whether somebody who is banned goes on failing.
+    suspicious: bool,
+    /// When a firewall that refused is tried again.
+    firewall_due: Option<Instant>,
+    /// When a store that refused is tried again.
+    store_due: Option<Instant>,
+}
+
+impl Run {
+    pub(crate) fn new(
+        jails: Vec<(Rules, Option<Blocking>)>,
+        disabled: Vec<DisabledJail>,
+        store: Store,
+        firewall: Box<dyn Firewall>,
+        zone: TimeZone,
+        feed: Arc<Feed>,
+    ) -> Self {
+        let (rules, posts) = jails
+            .into_iter()
+            .map(|(rules, blocking)| {
+                let post = Post::new(rules.jail.clone(), blocking);
+                (rules, post)
+            })
+            .unzip();
+        feed.reached(store.last());
+        let now = Instant::now();
+        Self {
+            judge: Judge::new(rules),
+            posts,
+            disabled,
+            store,
+            firewall,
+            zone,
+            feed,
+            started: Timestamp::now(),
+            turn: Turn::default(),
+            owed: Vec::new(),
+            marks: HashMap::new(),
+            marked: now,
+            looked: now,
+            suspicious: false,
+            firewall_due: None,
+            store_due: None,
+        }
+    }
+
+    /// The names of `ignoreip`, for whoever resolves them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.judge.names()
+    }
+
+    /// Puts the bans of the last life back.
+    pub(crate) fn restore(&mut self) -> Result<(), StartError> {
+        let now = Timestamp::now();
+        self.judge.handle(judge::Event::OwnAddresses(addresses::own()), now);
+        for ban in self.store.standing()? {
+            let (jail, subject) = (ban.jail.clone(), ban.subject.clone());
+            let is_over = ban.until().is_some_and(|end| end <= now);
+            let actions = self.judge.handle(judge::Event::Restore(ban), now);
+            let stands = actions.iter().any(|it| matches!(it, Action::Restored(_)));
+            let no_jail = actions.iter().any(|it| matches!(it, Action::NoSuchJail { .. }));
+            // The jail may come back, and then its ban does.
+            if !stands && (is_over || !no_jail) {
+                self.owed.push(Record::Lifted { jail, subject });
+            }
+            self.turn.words.extend(actions);
+        }
+        let (blockings, bans) = self.all_bans(now);
+        self.firewall.rebuild(&blockings, &bans)?;
+        for post in &self.posts {
+            tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail);
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Acts on events until the one that ends it; returns whether its rules are left behind.
+    pub(crate) fn until_stop(&mut self, events: &Receiver<Event>) -> bool {
+        loop {
+            let first = match events.recv_timeout(self.patience()) {
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            };
+            for event in first.into_iter().chain(events.try_iter()).take(MAX_TURN) {
+                if let ControlFlow::Break(leave_rules) = self.take(event, Timestamp::now()) {
+                    self.settle();
+                    return leave_rules;
+                }
+            }
+            let actions = self.judge.handle(judge::Event::Deadline, Timestamp::now());
+            self.carry(actions);
+            self.settle();
+        }
+    }
+
+    /// Puts everything in order before the end.
+    pub(crate) fn end(mut self, leave_rules: bool) {
+        if leave_rules {
+            return;
+        }
+        self.remember_marks();
+        if let Err(error) = self.firewall.remove() {
+            tracing::error!(
+                target: "fail2ban.actions", "the rules stay in the firewall: {}", chain(&error)
+            );
+        }
+        for post in &self.posts {
+            tracing::info!(target: "fail2ban.jail", "Jail '{}' stopped", post.jail);
+        }
+    }
+
+    /// How long nothing needs to be done, if nothing happens.
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        let mut until = self.looked + LOOK_EVERY;
+        until = [self.firewall_due, self.store_due].into_iter().flatten().fold(until, Instant::min);
+        if !self.marks.is_empty() {
+            until = until.min(self.marked + MARK_EVERY);
+        }
+        let wait = until.saturating_duration_since(now);
+        match self.judge.deadline() {
+            Some(due) => wait.min(from_now(due, Timestamp::now())),
+            None => wait,
+        }
+    }
+
+    fn take(&mut self, event: Event, now: Timestamp) -> ControlFlow<bool> {
+        match event {
+            Event::Read(Batch { failures, reading, mark }) => {
+                for failure in failures {
+                    let actions = self.judge.handle(judge::Event::Failure(failure, reading), now);
+                    self.carry(actions);
+                }
+                if let Some(mark) = mark {
+                    self.marks.insert(mark.path.clone(), mark);
+                }
+            }
+            Event::Followed { path, sources } => {
+                for (source, jail) in sources {
+                    let Some(post) = self.post_mut(&jail) else { continue };
+                    let path_shown = path.display();
+                    tracing::info!(target: "fail2ban.filter", "[{jail}] follows {path_shown}");
+                    post.awaited.remove(&source);
+                    post.troubles.remove(&path);
+                    post.files.insert(path.clone());
+                }
+            }
+            Event::Awaited { source, jail, pattern } => {
+                tracing::warn!(
+                    target: "fail2ban.filter",
+                    "[{jail}] there is no log `{pattern}`: it is followed as soon as it is there"
+                );
+                if let Some(post) = self.post_mut(&jail) {
+                    post.awaited.insert(source, pattern);
+                }
+            }
+            Event::Trouble { path, sources, why } => {
+                tracing::error!(
+                    target: "fail2ban.filter",
+                    "log {} cannot be followed: {why}; it is tried again when that changes",
+                    path.display()
+                );
+                for (_, jail) in sources {
+                    if let Some(post) = self.post_mut(&jail) {
+                        post.troubles.insert(path.clone(), why.clone());
+                    }
+                }
+            }
+            Event::Resolved { name, addrs } => {
+                self.judge.handle(judge::Event::Resolved { name, addrs }, now);
+            }
+            Event::Asked(request, reply) => self.asked(request, reply, now),
+            Event::Stop { leave_rules } => return ControlFlow::Break(leave_rules),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_mut(&mut self, jail: &str) -> Option<&mut Post> {
+        self.posts.iter_mut().find(|it| it.jail == jail)
+    }
+
+    /// Turns what the judge decided into what is to be done this turn.
+    fn carry(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match &action {
+                Action::Ban(ban) => {
+                    self.turn.changes.extend(self.ban(ban));
+                    self.owed.push(Record::Banned(ban.clone()));
+                }
+                Action::Prolong(ban) => {
+                    self.turn.changes.extend(self.ban(ban));
+                    self.owed.push(Record::Stands(ban.clone()));
+                }
+                Action::Unban { jail, subject, .. } => {
+                    self.turn.changes.extend(
+                        self.target(jail, subject)
+                            .map(|target| Change::Unban { jail: jail.clone(), target }),
+                    );
+                    let (jail, subject) = (jail.clone(), subject.clone());
+                    self.owed.push(Record::Lifted { jail, subject });
+                }
+                Action::AlreadyBanned { after, .. } if *after > LEAK_AFTER => {
+                    self.suspicious = true;
+                }
+                Action::AlreadyBanned { .. }
+                | Action::Restored(_)
+                | Action::Expired { .. }
+                | Action::Found { .. }
+                | Action::Ignored { .. }
+                | Action::OddTime { .. }
+                | Action::TooOld { .. }
+                | Action::NotBanned { .. }
+                | Action::NoSuchJail { .. } => {}
+            }
+            self.turn.words.push(action);
+        }
+    }
+
+    /// The change that makes the firewall hold `ban` for what is left of it; none where its jail
+    /// does not block, or it is no address.
+    fn ban(&self, ban: &Ban) -> Option<Change> {
+        let target = self.target(&ban.jail, &ban.subject)?;
+        let timeout = ban.until().map(|end| from_now(end, Timestamp::now()));
+        Some(Change::Ban { jail: ban.jail.clone(), target, timeout })
+    }
+
+    fn target(&self, jail: &str, subject: &Subject) -> Option<IpNet> {
+        self.posts.iter().find(|it| it.jail == jail)?.blocking.as_ref()?;
+        match subject {
+            Subject::Addr(addr) => Some((*addr).into()),
+            Subject::Net(net) => Some(*net),
+            Subject::Id(_) => None,
+        }
+    }
+
+    /// Every rule, and every ban that stands, for a firewall that holds nothing.
+    fn all_bans(&self, now: Timestamp) -> (Vec<Blocking>, Vec<Change>) {
+        let blockings: Vec<Blocking> =
+            self.posts.iter().filter_map(|it| it.blocking.clone()).collect();
+        let mut bans = Vec::new();
+        for Blocking { jail, .. } in &blockings {
+            let banned = self.judge.status(jail, now).map(|it| it.banned).unwrap_or_default();
+            for subject in banned {
+                let (Some(target), Some((since, time))) =
+                    (self.target(jail, &subject), self.judge.ban_of(jail, &subject))
+                else {
+                    continue;
+                };
+                let timeout = time.after(since).map(|end| from_now(end, now));
+                bans.push(Change::Ban { jail: jail.clone(), target, timeout });
+            }
+        }
+        (blockings, bans)
+    }
+}
+
+/// How long it is until `then`; nothing where it has been.
+fn from_now(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
+}

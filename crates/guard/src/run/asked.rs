@@ -1,0 +1,200 @@
+//! What is asked at the control socket, answered from the loop's state.
+
+use std::sync::mpsc::SyncSender;
+
+use control::Refusal;
+use control::guard::{BanLog, BanLogStatus, GuardAnswer, GuardRequest, GuardStatus, JailStatus};
+use jail::judge::{self, Action, IgnoredBy, Reading};
+use jail::{Ban, Failure, Subject};
+use jiff::Timestamp;
+
+use super::{Post, Run};
+use crate::store::StoreError;
+use crate::words::chain;
+
+/// Bans in one answer about the log; the follower asks again.
+const MAX_BANS: u32 = 10_000;
+
+impl Run {
+    /// Answers at once, or when the turn is settled where something is to be changed.
+    pub(super) fn asked(
+        &mut self,
+        request: GuardRequest,
+        reply: SyncSender<Result<GuardAnswer, Refusal>>,
+        now: Timestamp,
+    ) {
+        let answer = match request {
+            GuardRequest::Ping => Ok(GuardAnswer::Pong),
+            GuardRequest::Status => self.status(now).map(GuardAnswer::Status),
+            GuardRequest::JailStatus { jail } => match self.post(&jail) {
+                Ok(post) => Ok(GuardAnswer::JailStatus(self.jail_status(post, now))),
+                Err(refusal) => Err(refusal),
+            },
+            GuardRequest::Banned { subjects } => self.banned(&subjects).map(GuardAnswer::Banned),
+            GuardRequest::Ban { jail, subjects, force } => {
+                self.ban_by_hand(&jail, &subjects, force, now)
+            }
+            GuardRequest::Unban { jail, subjects } => self.unban_by_hand(jail, subjects, now),
+            GuardRequest::BansSince { after, limit, .. } => self.bans_since(after, limit),
+            GuardRequest::Reached { log, number } => self.reached(&log, number),
+            GuardRequest::Failure(failure) => self.failure(failure, now),
+            GuardRequest::Reload => Err(Refusal::Failed(
+                "this release reads its configuration when it starts: restart it, its bans are kept"
+                    .to_owned(),
+            )),
+        };
+        match answer {
+            Ok(answer @ (GuardAnswer::Changed(_) | GuardAnswer::Done)) => {
+                self.turn.replies.push((reply, answer));
+            }
+            // Whoever asked may have gone.
+            answer => _ = reply.send(answer),
+        }
+    }
+
+    fn post(&self, jail: &str) -> Result<&Post, Refusal> {
+        let found = self.posts.iter().find(|it| it.jail == jail);
+        found.ok_or_else(|| Refusal::NoJail(jail.to_owned()))
+    }
+
+    fn status(&self, now: Timestamp) -> Result<GuardStatus, Refusal> {
+        Ok(GuardStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started,
+            firewall: self.firewall.describe(),
+            jails: self.posts.iter().map(|it| self.jail_status(it, now)).collect(),
+            disabled: self.disabled.clone(),
+            ban_log: BanLogStatus {
+                log: self.store.log().to_owned(),
+                last: self.store.last(),
+                reached: self.store.followed().map_err(|error| refused(&error))?,
+            },
+        })
+    }
+
+    fn jail_status(&self, post: &Post, now: Timestamp) -> JailStatus {
+        let status = self.judge.status(&post.jail, now).unwrap_or_default();
+        let mut notes = Vec::new();
+        for (path, why) in &post.troubles {
+            notes.push(format!("log {} cannot be followed: {why}", path.display()));
+        }
+        if self.firewall_due.is_some() && post.blocking.is_some() {
+            notes.push("the firewall refuses, nobody is blocked; see the log".to_owned());
+        }
+        if self.store_due.is_some() {
+            notes.push(
+                "guard.db cannot be written, bans are not remembered; see the log".to_owned(),
+            );
+        }
+        JailStatus {
+            jail: post.jail.clone(),
+            currently_failed: status.currently_failed as u64,
+            total_failed: status.total_failed,
+            files: post.files.iter().map(|it| it.display().to_string()).collect(),
+            awaited: post.awaited.values().cloned().collect(),
+            journal_matches: Vec::new(),
+            currently_banned: status.banned.len() as u64,
+            total_banned: status.total_banned,
+            banned: status.banned,
+            notes,
+        }
+    }
+
+    fn banned(&self, subjects: &[Subject]) -> Result<Vec<Ban>, Refusal> {
+        let mut bans = self.store.standing().map_err(|error| refused(&error))?;
+        bans.retain(|ban| {
+            self.judge.ban_of(&ban.jail, &ban.subject).is_some()
+                && (subjects.is_empty() || subjects.iter().any(|it| holds(it, &ban.subject)))
+        });
+        Ok(bans)
+    }
+
+    fn ban_by_hand(
+        &mut self,
+        jail: &str,
+        subjects: &[Subject],
+        force: bool,
+        now: Timestamp,
+    ) -> Result<GuardAnswer, Refusal> {
+        self.post(jail)?;
+        let own = |it: &&Subject| self.judge.ignores(Some(jail), it) == Some(IgnoredBy::OwnAddress);
+        if let Some(own) = subjects.iter().find(own).filter(|_| !force) {
+            return Err(Refusal::Failed(format!(
+                "{own} is an address of this host; `--force` bans it all the same"
+            )));
+        }
+        let mut n_changed = 0;
+        for subject in subjects {
+            let (jail, subject) = (jail.to_owned(), subject.clone());
+            let event = judge::Event::Ban { jail, subject, ban_time: None };
+            let actions = self.judge.handle(event, now);
+            n_changed += count(&actions, |it| matches!(it, Action::Ban(_)));
+            self.carry(actions);
+        }
+        Ok(GuardAnswer::Changed(n_changed))
+    }
+
+    fn unban_by_hand(
+        &mut self,
+        jail: Option<String>,
+        subjects: Option<Vec<Subject>>,
+        now: Timestamp,
+    ) -> Result<GuardAnswer, Refusal> {
+        if let Some(jail) = &jail {
+            self.post(jail)?;
+        }
+        let events = match subjects {
+            None => vec![judge::Event::UnbanAll { jail }],
+            Some(subjects) => subjects
+                .into_iter()
+                .map(|subject| judge::Event::Unban { jail: jail.clone(), subject })
+                .collect(),
+        };
+        let mut n_changed = 0;
+        for event in events {
+            let actions = self.judge.handle(event, now);
+            n_changed += count(&actions, |it| matches!(it, Action::Unban { .. }));
+            self.carry(actions);
+        }
+        Ok(GuardAnswer::Changed(n_changed))
+    }
+
+    fn bans_since(&self, after: u64, limit: u32) -> Result<GuardAnswer, Refusal> {
+        let bans = self.store.bans_since(after, limit.min(MAX_BANS));
+        let bans = bans.map_err(|error| refused(&error))?;
+        Ok(GuardAnswer::BanLog(BanLog { log: self.store.log().to_owned(), bans }))
+    }
+
+    fn reached(&mut self, log: &str, number: u64) -> Result<GuardAnswer, Refusal> {
+        // The number of another log says nothing about this one.
+        if log == self.store.log() {
+            self.store.reached(number).map_err(|error| refused(&error))?;
+        }
+        Ok(GuardAnswer::Done)
+    }
+
+    fn failure(&mut self, failure: Failure, now: Timestamp) -> Result<GuardAnswer, Refusal> {
+        self.post(&failure.jail)?;
+        let event = judge::Event::Failure(failure, Reading::InOperation);
+        let actions = self.judge.handle(event, now);
+        self.carry(actions);
+        Ok(GuardAnswer::Done)
+    }
+}
+
+/// Whether `asked` is `banned`, or a prefix that holds it.
+fn holds(asked: &Subject, banned: &Subject) -> bool {
+    match (asked, banned) {
+        (Subject::Net(net), Subject::Addr(addr)) => net.contains(addr),
+        (Subject::Net(net), Subject::Net(inner)) => net.contains(inner),
+        _ => asked == banned,
+    }
+}
+
+fn count(actions: &[Action], is_one: impl Fn(&Action) -> bool) -> u64 {
+    actions.iter().filter(|it| is_one(it)).count() as u64
+}
+
+fn refused(error: &StoreError) -> Refusal {
+    Refusal::Failed(chain(error))
+}

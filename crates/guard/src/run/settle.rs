@@ -1,0 +1,205 @@
+//! The end of a turn: the firewall first, then the disk, and only then is it said.
+
+use std::time::{Duration, Instant};
+
+use control::Refusal;
+use jail::judge::{self, Action};
+use jiff::Timestamp;
+
+use super::{LOOK_EVERY, MARK_EVERY, Run};
+use crate::addresses;
+use crate::firewall::FirewallError;
+use crate::store::Record;
+use crate::words::{self, chain};
+
+/// How long until a firewall or a disk that refused is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How soon after a look at the firewall another one is worth it.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
+
+/// Changes in one batch for the firewall: larger ones outgrow the kernel's buffers.
+const MAX_BATCH: usize = 10_000;
+
+/// Records that are kept while the disk refuses them; beyond that the oldest are forgotten, and
+/// it is said. With their lines they are some hundred megabytes.
+const MAX_OWED: usize = 100_000;
+
+impl Run {
+    /// Does what the turn came to.
+    pub(super) fn settle(&mut self) {
+        self.move_firewall();
+        self.look_at_firewall();
+        match self.remember() {
+            Ok(()) => {
+                self.feed.reached(self.store.last());
+                self.turn.words.drain(..).for_each(|action| words::say(&action, &self.zone));
+                for (reply, answer) in self.turn.replies.drain(..) {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(Ok(answer));
+                }
+            }
+            Err(why) => {
+                // A ban is said once it is on the disk.
+                let zone = &self.zone;
+                self.turn.words.retain(|action| {
+                    let is_ban = matches!(action, Action::Ban(_));
+                    if !is_ban {
+                        words::say(action, zone);
+                    }
+                    is_ban
+                });
+                for (reply, _) in self.turn.replies.drain(..) {
+                    let why = format!("it is done in the firewall and not remembered: {why}");
+                    // As above.
+                    let _ = reply.send(Err(Refusal::Failed(why)));
+                }
+            }
+        }
+    }
+
+    fn move_firewall(&mut self) {
+        let changes = std::mem::take(&mut self.turn.changes);
+        match self.firewall_due {
+            // What is to change is among all bans, which are put back then.
+            Some(due) if due > Instant::now() => {}
+            Some(_) => self.rebuild_firewall(),
+            None => {
+                let outcome = changes.chunks(MAX_BATCH).try_for_each(|it| self.firewall.apply(it));
+                if let Err(error) = outcome {
+                    tracing::warn!(
+                        target: "fail2ban.actions",
+                        "the firewall refused: {}; all bans are put into it anew", chain(&error)
+                    );
+                    self.rebuild_firewall();
+                }
+            }
+        }
+    }
+
+    fn rebuild_firewall(&mut self) {
+        let (blockings, bans) = self.all_bans(Timestamp::now());
+        match self.firewall.rebuild(&blockings, &bans) {
+            Ok(()) => {
+                self.firewall_due = None;
+                tracing::info!(
+                    target: "fail2ban.actions", notice = true,
+                    "the firewall holds all {} bans again", bans.len()
+                );
+            }
+            Err(error) => {
+                if self.firewall_due.is_none() {
+                    tracing::error!(
+                        target: "fail2ban.actions",
+                        "nobody is blocked until the firewall works again, it is tried every {} s: \
+                         {}", RETRY.as_secs(), chain(&error)
+                    );
+                }
+                self.firewall_due = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+
+    /// Looks whether others have taken our rules away: every minute, and when somebody who is
+    /// banned goes on failing.
+    fn look_at_firewall(&mut self) {
+        let since = self.looked.elapsed();
+        let suspicious = std::mem::take(&mut self.suspicious) && since >= LOOK_AGAIN;
+        if self.firewall_due.is_some() || !(suspicious || since >= LOOK_EVERY) {
+            return;
+        }
+        self.looked = Instant::now();
+        match self.firewall.stands() {
+            Ok(true) => {}
+            Ok(false) if self.posts.iter().all(|it| it.blocking.is_none()) => {}
+            Ok(false) => {
+                tracing::warn!(
+                    target: "fail2ban.actions",
+                    "somebody has flushed our rules from the firewall: they are put back"
+                );
+                self.rebuild_firewall();
+            }
+            Err(error) => self.complain_of_firewall(&error),
+        }
+        let own = judge::Event::OwnAddresses(addresses::own());
+        let actions = self.judge.handle(own, Timestamp::now());
+        self.carry(actions);
+    }
+
+    fn complain_of_firewall(&mut self, error: &FirewallError) {
+        tracing::error!(
+            target: "fail2ban.actions",
+            "the firewall does not tell what it holds: {}", chain(error)
+        );
+    }
+
+    /// Puts what is owed on the disk, and with it how far the logs were read.
+    fn remember(&mut self) -> Result<(), String> {
+        let marks_are_due = !self.marks.is_empty() && self.marked.elapsed() >= MARK_EVERY;
+        if self.owed.is_empty() && !marks_are_due {
+            return Ok(());
+        }
+        if self.store_due.is_some_and(|due| due > Instant::now()) {
+            return Err("the disk refuses".to_owned());
+        }
+        let n_owed = self.owed.len();
+        self.owed.extend(self.marks.values().cloned().map(Record::Read));
+        let outcome = self.store.commit(&self.owed);
+        match outcome {
+            Ok(()) => {
+                self.owed.clear();
+                self.marks.clear();
+                self.marked = Instant::now();
+                if self.store_due.take().is_some() {
+                    tracing::info!(
+                        target: "fail2ban.actions", notice = true,
+                        "guard.db is written again; nothing was lost"
+                    );
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.owed.truncate(n_owed);
+                let why = chain(&error);
+                if self.store_due.is_none() {
+                    tracing::error!(
+                        target: "fail2ban.actions",
+                        "bans stand in the firewall and are not remembered yet, it is tried every \
+                         {} s: {why}", RETRY.as_secs()
+                    );
+                }
+                self.store_due = Some(Instant::now() + RETRY);
+                self.forget_the_oldest();
+                Err(why)
+            }
+        }
+    }
+
+    fn forget_the_oldest(&mut self) {
+        if self.owed.len() <= MAX_OWED {
+            return;
+        }
+        let n_lost = self.owed.len() - MAX_OWED;
+        self.owed.drain(..n_lost);
+        tracing::error!(
+            target: "fail2ban.actions",
+            "{n_lost} changes of bans will not be remembered after a restart: the disk has refused \
+             {MAX_OWED} of them"
+        );
+    }
+
+    /// Puts on the disk how far the logs were read, whatever is due.
+    pub(super) fn remember_marks(&mut self) {
+        self.store_due = None;
+        let records: Vec<Record> = self
+            .owed
+            .drain(..)
+            .chain(self.marks.drain().map(|(_, mark)| Record::Read(mark)))
+            .collect();
+        if let Err(error) = self.store.commit(&records) {
+            tracing::error!(
+                target: "fail2ban.actions", "the last changes are not remembered: {}", chain(&error)
+            );
+        }
+    }
+}

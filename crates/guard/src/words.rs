@@ -1,0 +1,122 @@
+//! What guard says in its log, in fail2ban's own words: recidive and people's scripts read them.
+//!
+//! Text of a log never reaches ours as it stands: control characters are written as escapes, so
+//! that nobody forges a line.
+
+use std::fmt::{self, Display};
+
+use jail::judge::{Action, IgnoredBy, Lifted};
+use jiff::tz::TimeZone;
+
+/// Below this many seconds after a ban, more failures are what was already on its way.
+const STILL_ON_ITS_WAY: i64 = 60;
+
+/// Says what the judge decided.
+pub(crate) fn say(action: &Action, zone: &TimeZone) {
+    match action {
+        Action::Found { jail, subject, time } => {
+            let time = time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+            let subject = Clean(subject);
+            tracing::info!(target: "fail2ban.filter", "[{jail}] Found {subject} - {time}");
+        }
+        Action::Ignored { jail, subject, by } => {
+            let by = match by {
+                IgnoredBy::OwnAddress => "ignoreself rule",
+                IgnoredBy::Address => "ip",
+                IgnoredBy::Name => "dns",
+            };
+            let subject = Clean(subject);
+            tracing::info!(target: "fail2ban.filter", "[{jail}] Ignore {subject} by {by}");
+        }
+        Action::OddTime { jail, off } => tracing::warn!(
+            target: "fail2ban.filter",
+            "[{jail}] lines that are just written bear a time {} s from now: they count as now; \
+             is the zone of the log another one (logtimezone), or a clock wrong?",
+            off.as_secs()
+        ),
+        Action::TooOld { jail } => tracing::info!(
+            target: "fail2ban.filter",
+            "[{jail}] failures older than findtime do not count"
+        ),
+        Action::Ban(ban) => {
+            let (jail, subject) = (&ban.jail, Clean(&ban.subject));
+            tracing::info!(target: "fail2ban.actions", notice = true, "[{jail}] Ban {subject}");
+        }
+        Action::Restored(ban) => {
+            let (jail, subject) = (&ban.jail, Clean(&ban.subject));
+            tracing::info!(
+                target: "fail2ban.actions", notice = true, "[{jail}] Restore Ban {subject}"
+            );
+        }
+        Action::Prolong(ban) => {
+            let (jail, subject) = (&ban.jail, Clean(&ban.subject));
+            let until = match ban.until() {
+                Some(end) => end.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                None => "for ever".to_owned(),
+            };
+            tracing::info!(
+                target: "fail2ban.actions", notice = true,
+                "[{jail}] Increase Ban {subject} -> {until}"
+            );
+        }
+        Action::AlreadyBanned { jail, subject, after } => {
+            let subject = Clean(subject);
+            if after.as_secs() < STILL_ON_ITS_WAY {
+                tracing::info!(
+                    target: "fail2ban.actions", notice = true, "[{jail}] {subject} already banned"
+                );
+            } else {
+                tracing::warn!(target: "fail2ban.actions", "[{jail}] {subject} already banned");
+            }
+        }
+        Action::Expired { jail, subject } => {
+            let subject = Clean(subject);
+            tracing::info!(
+                target: "fail2ban.actions", "[{jail}] Ignore {subject}, expired bantime"
+            );
+        }
+        Action::Unban {
+            jail,
+            subject,
+            why: Lifted::Expired | Lifted::ByOperator | Lifted::JailRemoved,
+        } => {
+            let subject = Clean(subject);
+            tracing::info!(target: "fail2ban.actions", notice = true, "[{jail}] Unban {subject}");
+        }
+        // Told to the operator who asked; a decoy's jail that is gone is not worth a line each.
+        Action::NotBanned { .. } | Action::NoSuchJail { .. } => {}
+    }
+}
+
+/// Text without control characters: those are written as escapes.
+pub(crate) struct Clean<T>(pub(crate) T);
+
+impl<T: Display> Display for Clean<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.to_string().chars() {
+            match char {
+                char if char.is_control() => write!(out, "{}", char.escape_default())?,
+                char => write!(out, "{char}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_forges_a_line() {
+        let hostile = "eve\n2026-11-22 [sshd] Ban 192.0.2.1\u{1b}[2K\u{85}";
+        let clean = Clean(hostile).to_string();
+        assert_eq!(clean, "eve\\n2026-11-22 [sshd] Ban 192.0.2.1\\u{1b}[2K\\u{85}");
+    }
+}

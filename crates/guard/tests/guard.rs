@@ -1,0 +1,356 @@
+//! From a line in a log to a ban that others hear of: the whole guard in a folder of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+mod netns;
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use control::ClientError;
+use control::guard::{GuardClient, GuardStatus};
+use guard::{Firewall, Guard, Memory, Nft, Setup, StartError};
+use jail::config::{Action, Backend, Jail, LogPath};
+use jail::{BanTime, Failure, Subject};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use scan::FilterSpec;
+use tempfile::TempDir;
+
+/// How long to wait for what must happen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A host of its own: logs, state, socket.
+struct Host {
+    folder: TempDir,
+    memory: Memory,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), memory: Memory::default() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn jail(&self, name: &str) -> Jail {
+        let action = Action {
+            name: "nftables".to_owned(),
+            act_name: "nftables".to_owned(),
+            options: BTreeMap::from([("port".to_owned(), "2222".to_owned())]),
+        };
+        Jail {
+            name: name.to_owned(),
+            filter: FilterSpec {
+                failregex: vec!["login of .* from <HOST> failed$".to_owned()],
+                ..FilterSpec::default()
+            },
+            backend: Backend::Files,
+            log_paths: vec![LogPath {
+                pattern: self.path(&format!("{name}.log")).display().to_string(),
+                from_end: false,
+            }],
+            log_encoding: "auto".to_owned(),
+            journal_match: Vec::new(),
+            max_retry: 3,
+            find_time: SignedDuration::from_secs(600),
+            ban_time: BanTime::Seconds(600),
+            max_matches: 3,
+            ignore_ip: vec!["203.0.113.200".to_owned()],
+            ignore_self: true,
+            port: "2222".to_owned(),
+            protocol: "tcp".to_owned(),
+            actions: vec![action],
+            options: BTreeMap::new(),
+            places: BTreeMap::new(),
+        }
+    }
+
+    fn setup(&self, jails: Vec<Jail>, firewall: impl Firewall + 'static) -> Setup {
+        Setup {
+            jails,
+            state: Some(self.path("state/guard")),
+            socket: Some(self.path("run/control.sock")),
+            firewall: Box::new(firewall),
+            zone: TimeZone::UTC,
+        }
+    }
+
+    fn start(&self, jails: Vec<Jail>) -> Guard {
+        Guard::start(self.setup(jails, self.memory.clone())).unwrap()
+    }
+
+    fn client(&self) -> GuardClient {
+        GuardClient::connect(&self.path("run/control.sock")).unwrap()
+    }
+
+    fn status(&self) -> GuardStatus {
+        self.client().status().unwrap()
+    }
+
+    /// Adds `n` failed logins of `who` to the log of `jail`.
+    fn fail(&self, jail: &str, who: &str, n: usize) {
+        let now = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S");
+        self.write(jail, &format!("{now} login of \u{1b}root from {who} failed\n").repeat(n));
+    }
+
+    fn write(&self, jail: &str, text: &str) {
+        let path = self.path(&format!("{jail}.log"));
+        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    #[track_caller]
+    fn bans(&self, want: &[(&str, &str)]) {
+        let want: Vec<_> = want
+            .iter()
+            .map(|&(jail, who)| (jail.to_owned(), format!("{who}/32").parse().unwrap()))
+            .collect();
+        eventually(&format!("{want:?} are banned"), || self.memory.bans() == want);
+    }
+}
+
+fn stop(guard: Guard) {
+    guard.stopper().stop();
+    guard.wait();
+}
+
+fn kill(guard: Guard) {
+    guard.stopper().abandon();
+    guard.wait();
+}
+
+#[track_caller]
+fn eventually(what: &str, mut happens: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !happens() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_line_becomes_a_ban_that_others_hear_of() {
+    let host = Host::new();
+    host.write("sshd", "");
+    let guard = host.start(vec![host.jail("sshd")]);
+    let mut follower = host.client();
+    host.fail("sshd", "203.0.113.1", 2);
+    host.fail("sshd", "203.0.113.200", 5); // in ignoreip
+    host.fail("sshd", "127.0.0.1", 5); // our own
+    host.fail("sshd", "203.0.113.1", 1);
+    let log = follower.bans_since(0, 100, PATIENCE).unwrap();
+    assert_eq!(log.bans.len(), 1);
+    let (number, ban) = (log.bans[0].number, &log.bans[0].ban);
+    assert_eq!((number, ban.subject.to_string().as_str()), (1, "203.0.113.1"));
+    assert_eq!((ban.n_failures, ban.bantime), (3, BanTime::Seconds(600)));
+    assert_eq!(ban.matches.len(), 3);
+    host.bans(&[("sshd", "203.0.113.1")]);
+
+    // The next ban wakes who waits for it.
+    let begun = Instant::now();
+    let waiting = std::thread::spawn(move || follower.bans_since(1, 100, PATIENCE).unwrap());
+    host.fail("sshd", "203.0.113.2", 3);
+    let next = waiting.join().unwrap();
+    assert!(begun.elapsed() < PATIENCE / 2);
+    assert_eq!(next.log, log.log);
+    assert_eq!(next.bans[0].ban.subject.to_string(), "203.0.113.2");
+
+    host.client().reached(&log.log, 1).unwrap();
+    let status = host.status();
+    assert_eq!((status.ban_log.last, status.ban_log.reached), (2, 1));
+    assert!(host.client().bans_since(0, 9, Duration::ZERO).unwrap().bans[0].number == 2);
+    stop(guard);
+    host.bans(&[]);
+}
+
+#[test]
+fn bans_survive_a_crash_with_the_time_they_have_left() {
+    let host = Host::new();
+    let jail = || Jail { ban_time: BanTime::Seconds(100), ..host.jail("sshd") };
+    let guard = host.start(vec![jail()]);
+    host.fail("sshd", "203.0.113.1", 3);
+    host.fail("sshd", "203.0.113.2", 3);
+    host.bans(&[("sshd", "203.0.113.1"), ("sshd", "203.0.113.2")]);
+    let before = host.client().banned(&[]).unwrap();
+    assert_eq!(host.client().unban(None, Some(&["203.0.113.2".into()])).unwrap(), 1);
+    kill(guard);
+    host.bans(&[("sshd", "203.0.113.1")]); // as the kernel keeps them
+
+    host.memory.clone().remove().unwrap();
+    let guard = host.start(vec![jail()]);
+    host.bans(&[("sshd", "203.0.113.1")]);
+    let after = host.client().banned(&[]).unwrap();
+    assert_eq!(after[..], before[..1]); // the same beginning, so the same end
+    // It is no new ban.
+    assert_eq!(host.client().bans_since(2, 9, Duration::ZERO).unwrap().bans, []);
+    stop(guard);
+
+    // A ban whose jail is gone waits for it.
+    let guard = host.start(vec![host.jail("web")]);
+    host.bans(&[]);
+    stop(guard);
+    let guard = host.start(vec![jail()]);
+    host.bans(&[("sshd", "203.0.113.1")]);
+    stop(guard);
+}
+
+#[test]
+fn lines_of_the_night_count_after_the_start() {
+    let host = Host::new();
+    let guard = host.start(vec![host.jail("sshd")]);
+    host.fail("sshd", "203.0.113.1", 3);
+    host.bans(&[("sshd", "203.0.113.1")]);
+    stop(guard);
+    host.fail("sshd", "203.0.113.2", 3);
+    host.write(
+        "sshd",
+        "2020-01-01 00:00:00 login of x from 203.0.113.3 failed\n".repeat(9).as_str(),
+    );
+    let guard = host.start(vec![host.jail("sshd")]);
+    host.bans(&[("sshd", "203.0.113.1"), ("sshd", "203.0.113.2")]);
+    let log = host.client().bans_since(0, 9, Duration::ZERO).unwrap();
+    assert_eq!(log.bans.len(), 2); // the first one's lines were not read again
+    stop(guard);
+}
+
+#[test]
+fn operators_ban_and_unban() {
+    let host = Host::new();
+    let guard = host.start(vec![host.jail("sshd"), host.jail("web")]);
+    let mut client = host.client();
+    let some: [Subject; 2] = ["203.0.113.1".into(), "203.0.113.2".into()];
+    assert_eq!(client.ban("sshd", &some, false).unwrap(), 2);
+    assert_eq!(client.ban("sshd", &some, false).unwrap(), 0); // they are
+    assert_eq!(client.ban("web", &some[..1], false).unwrap(), 1);
+    host.bans(&[("sshd", "203.0.113.1"), ("sshd", "203.0.113.2"), ("web", "203.0.113.1")]);
+    let banned = client.banned(&["203.0.113.0/31".into()]).unwrap();
+    assert_eq!(banned.len(), 2);
+
+    let refusal = client.ban("sshd", &["127.0.0.1".into()], false).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "127.0.0.1 is an address of this host; `--force` bans it all the same"
+    );
+    let refusal = client.ban("nosuch", &some, false).unwrap_err();
+    assert!(matches!(refusal, ClientError::Refused(control::Refusal::NoJail(_))));
+
+    let status = client.jail_status("sshd").unwrap();
+    assert_eq!((status.currently_banned, status.total_banned), (2, 2));
+    assert_eq!(client.unban(Some("sshd"), Some(&some[..1])).unwrap(), 1);
+    assert_eq!(client.unban(None, Some(&["203.0.113.9".into()])).unwrap(), 0);
+    assert_eq!(client.unban(None, None).unwrap(), 2);
+    host.bans(&[]);
+    stop(guard);
+}
+
+#[test]
+fn bans_end() {
+    let host = Host::new();
+    let guard = host.start(vec![Jail { ban_time: BanTime::Seconds(1), ..host.jail("sshd") }]);
+    host.fail("sshd", "203.0.113.1", 3);
+    eventually("it is banned", || host.status().jails[0].total_banned == 1);
+    eventually("it ends", || host.status().jails[0].currently_banned == 0);
+    host.bans(&[]);
+    assert_eq!(host.client().banned(&[]).unwrap(), []);
+    stop(guard);
+}
+
+#[test]
+fn one_bad_jail_leaves_the_rest_guarding() {
+    let host = Host::new();
+    let mut bad_filter = host.jail("bad-filter");
+    bad_filter.filter.failregex = vec!["(unclosed <HOST>".to_owned()];
+    let mut bad_port = host.jail("bad-port");
+    bad_port.actions[0].options.insert("port".to_owned(), "ssh;evil".to_owned());
+    let journal = Jail { backend: Backend::Journal, ..host.jail("journal") };
+    fs::create_dir(host.path("folder.log")).unwrap();
+    let jails = vec![
+        bad_filter.clone(),
+        host.jail("sshd"),
+        bad_port,
+        journal,
+        host.jail("folder"),
+        host.jail("later"),
+    ];
+    let guard = host.start(jails);
+    host.fail("sshd", "203.0.113.1", 3);
+    host.bans(&[("sshd", "203.0.113.1")]);
+    let status = host.status();
+    let disabled: Vec<_> = status.disabled.iter().map(|it| it.jail.as_str()).collect();
+    assert_eq!(disabled, ["bad-filter", "bad-port", "journal"]);
+    let names: Vec<_> = status.jails.iter().map(|it| it.jail.as_str()).collect();
+    assert_eq!(names, ["sshd", "folder", "later"]);
+    eventually("the folder is noted", || !host.status().jails[1].notes.is_empty());
+    assert!(host.status().jails[1].notes[0].contains("no regular file"));
+    assert_eq!(host.status().jails[2].awaited.len(), 1);
+
+    host.fail("later", "203.0.113.7", 3); // the log comes into being
+    host.bans(&[("later", "203.0.113.7"), ("sshd", "203.0.113.1")]);
+    assert_eq!(host.status().jails[2].awaited.len(), 0);
+    stop(guard);
+
+    let error = Guard::start(host.setup(vec![bad_filter], Memory::default())).unwrap_err();
+    assert!(matches!(error, StartError::NoJail));
+}
+
+#[test]
+fn a_decoy_counts_as_a_line_does() {
+    let host = Host::new();
+    let guard = host.start(vec![host.jail("decoy-ssh")]);
+    let failure = Failure {
+        jail: "decoy-ssh".to_owned(),
+        subject: "2001:db8::1".into(),
+        time: Timestamp::now(),
+        n_attempts: 3,
+        matches: vec!["knocked".to_owned()],
+        fields: Vec::new(),
+    };
+    let mut client = host.client();
+    client.failure(failure).unwrap();
+    assert_eq!(client.jail_status("decoy-ssh").unwrap().banned, ["2001:db8::1".into()]);
+    stop(guard);
+}
+
+#[test]
+fn a_second_guard_is_refused() {
+    let host = Host::new();
+    let guard = host.start(vec![host.jail("sshd")]);
+    let second = Guard::start(host.setup(vec![host.jail("sshd")], Memory::default()));
+    assert!(matches!(second, Err(StartError::Store(guard::StoreError::Taken { .. }))));
+    host.client().ping().unwrap();
+    stop(guard);
+}
+
+#[test]
+fn bans_in_the_kernel_and_heals_it() {
+    netns::within(|| {
+        let host = Host::new();
+        let guard = Guard::start(host.setup(vec![host.jail("sshd")], Nft::new())).unwrap();
+        let mut kernel = Nft::new();
+        let banned = |kernel: &mut Nft| kernel.banned().map(|it| it.len()).unwrap_or_default();
+        host.fail("sshd", "203.0.113.1", 3);
+        eventually("it is in the kernel", || banned(&mut kernel) == 1);
+
+        // Somebody flushes everything: the next ban finds it out.
+        let nft = |args: &str| {
+            let status = std::process::Command::new("nft").args(args.split(' ')).status();
+            assert!(status.unwrap().success(), "nft {args}");
+        };
+        nft("flush ruleset");
+        host.fail("sshd", "203.0.113.2", 3);
+        eventually("both are in the kernel", || banned(&mut kernel) == 2);
+
+        kill(guard);
+        assert_eq!(banned(&mut kernel), 2);
+        let guard = Guard::start(host.setup(vec![host.jail("sshd")], Nft::new())).unwrap();
+        assert_eq!(banned(&mut kernel), 2);
+        stop(guard);
+        assert!(!kernel.stands().unwrap());
+    });
+}
