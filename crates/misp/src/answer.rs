@@ -11,10 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Misconfigured, MispError, Outage, Refusal};
+use crate::text::short;
 use crate::wire::{Attribute, Errors, Event, Fault, OneOrMany};
-
-/// How much of an answer's text is repeated in an error.
-const MAX_TEXT_CHARS: usize = 200;
 
 /// What an answer says before its body.
 #[derive(Clone, Debug, Default)]
@@ -214,7 +212,6 @@ fn fault(body: &Value) -> Fault {
 fn refusal_of(errors: &Errors) -> Refusal {
     match errors {
         Errors::Fields(errors) => Refusal::of(errors),
-        Errors::Text(text) => Refusal::Invalid(short(text)),
         Errors::Items(errors) => {
             let texts: Vec<_> = errors.iter().map(|(name, why)| format!("{name}: {why}")).collect();
             Refusal::Invalid(short(&texts.join("; ")))
@@ -233,14 +230,4 @@ fn unaccounted(call: &'static str, url: String, what: String) -> MispError {
 
 fn is_json(content_type: &str) -> bool {
     content_type.starts_with("application/json")
-}
-
-/// A text of a peer for a message: short, on one line, without what moves a terminal.
-fn short(text: &str) -> String {
-    let mut clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut short: String = clean.by_ref().take(MAX_TEXT_CHARS).collect();
-    if clean.next().is_some() {
-        short.push('…');
-    }
-    short
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::text::short;
 use crate::wire::FieldErrors;
 
 /// Why a call to MISP failed.
@@ -163,9 +164,9 @@ impl Refusal {
         } else if says(Self::UUID_TAKEN) {
             Self::UuidTaken
         } else if says(Self::WARNINGLIST) {
-            Self::Warninglist(errors.to_string())
+            Self::Warninglist(short(&errors.to_string()))
         } else {
-            Self::Invalid(errors.to_string())
+            Self::Invalid(short(&errors.to_string()))
         }
     }
 }

@@ -9,6 +9,19 @@ pub const MAX_COMMENT_BYTES: usize = 65_535;
 /// The longest source of a sighting, in bytes.
 pub const MAX_SOURCE_BYTES: usize = 255;
 
+/// How much of a peer's text is repeated in a message.
+const MAX_SHORT_CHARS: usize = 200;
+
+/// A text of a peer for a message: short, on one line, without what moves a terminal.
+pub fn short(text: &str) -> String {
+    let mut clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut short: String = clean.by_ref().take(MAX_SHORT_CHARS).collect();
+    if clean.next().is_some() {
+        short.push('…');
+    }
+    short
+}
+
 /// Makes of `text` one that MISP can store: without characters beyond U+FFFF, without control
 /// characters but line ends and tabs, and at most `max_bytes` long.
 pub fn clean(text: &str, max_bytes: usize) -> String {

@@ -182,15 +182,14 @@ pub struct Sighting {
 
 /// `servers/getVersion`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Version {
     /// Such as `2.5.1`.
     pub version: String,
     /// Whether the key may add sightings.
-    #[serde(with = "loose::flag", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "loose::flag", skip_serializing_if = "Option::is_none")]
     pub perm_sighting: Option<bool>,
     /// Whether the key may synchronise.
-    #[serde(with = "loose::flag", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "loose::flag", skip_serializing_if = "Option::is_none")]
     pub perm_sync: Option<bool>,
 }
 
@@ -303,26 +302,41 @@ impl Fault {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Errors {
-    /// A bare text.
-    Text(String),
+    /// By field, or a bare text.
+    Fields(FieldErrors),
     /// By item of a batch: `attribute_N`, and there by field.
     Items(BTreeMap<String, FieldErrors>),
-    /// By field.
-    Fields(FieldErrors),
     /// Any other shape.
     Other(serde_json::Value),
 }
 
-/// What is wrong with an item, by field.
+/// What is wrong with an item, by field; by no field, if MISP answers a bare text for it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "FieldErrorsShape")]
 pub struct FieldErrors(pub BTreeMap<String, Vec<String>>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FieldErrorsShape {
+    Text(String),
+    Fields(BTreeMap<String, Vec<String>>),
+}
+
+impl From<FieldErrorsShape> for FieldErrors {
+    fn from(shape: FieldErrorsShape) -> Self {
+        match shape {
+            FieldErrorsShape::Text(text) => Self(BTreeMap::from([(String::new(), vec![text])])),
+            FieldErrorsShape::Fields(fields) => Self(fields),
+        }
+    }
+}
 
 impl fmt::Display for FieldErrors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, (field, texts)) in self.0.iter().enumerate() {
             let gap = if n == 0 { "" } else { "; " };
-            write!(out, "{gap}{field}: {}", texts.join(" "))?;
+            let colon = if field.is_empty() { "" } else { ": " };
+            write!(out, "{gap}{field}{colon}{}", texts.join(" "))?;
         }
         Ok(())
     }
@@ -367,7 +381,8 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<Errors>(text).unwrap();
         assert!(matches!(read(r#"{"value":["wrong"]}"#), Errors::Fields(_)));
         assert!(matches!(read(r#"{"attribute_1":{"value":["wrong"]}}"#), Errors::Items(_)));
-        assert!(matches!(read(r#""Event was not deleted.""#), Errors::Text(_)));
+        assert!(matches!(read(r#"{"attribute_1":"wrong"}"#), Errors::Items(_)));
+        assert!(matches!(read(r#""Event was not deleted.""#), Errors::Fields(_)));
         assert!(matches!(read("[1]"), Errors::Other(_)));
     }
 }
