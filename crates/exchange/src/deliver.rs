@@ -37,11 +37,20 @@ pub(crate) type Shared = Arc<Mutex<Store>>;
 pub(crate) struct Deliverer {
     store: Shared,
     row: DestinationRow,
-    site: String,
-    when: PublishWhen,
+    manner: Manner,
     connection: Connection,
     /// Smaller than [`MAX_BATCH`] after a call that was too large or took too long.
     batch: usize,
+}
+
+/// How this process delivers, wherever to.
+#[derive(Clone, Debug)]
+pub(crate) struct Manner {
+    /// What names this host at MISP.
+    pub(crate) site: String,
+    pub(crate) when: PublishWhen,
+    /// The pause after the first failed try.
+    pub(crate) first_retry: Duration,
 }
 
 /// How long a changed event waits for more changes.
@@ -81,9 +90,9 @@ enum Sent {
 }
 
 impl Deliverer {
-    pub(crate) fn new(store: Shared, row: DestinationRow, site: String, when: PublishWhen) -> Self {
+    pub(crate) fn new(store: Shared, row: DestinationRow, manner: Manner) -> Self {
         let connection = Connection::default();
-        Self { store, row, site, when, connection, batch: MAX_BATCH }
+        Self { store, row, manner, connection, batch: MAX_BATCH }
     }
 
     /// Does the next piece of work.
@@ -114,7 +123,7 @@ impl Deliverer {
             return Ok(Step::Did);
         }
         match changed {
-            Some(event) if self.when == PublishWhen::AtEnd => {
+            Some(event) if self.manner.when == PublishWhen::AtEnd => {
                 self.publish(&event, now)?;
                 Ok(Step::Did)
             }
@@ -196,7 +205,12 @@ impl Deliverer {
                                 tally.n_added += 1;
                             }
                         }
-                        None => tally.again(changes, row, "MISP holds it and finds it not", now)?,
+                        None => tally.again(
+                            changes,
+                            row,
+                            "MISP holds it and finds it not",
+                            self.retry_at(row, now),
+                        )?,
                     },
                     Sent::Answered(Err(Refusal::UuidTaken)) => {
                         changes.know(event.id, value, ours, true)?;
@@ -207,7 +221,9 @@ impl Deliverer {
                         changes.refuse(row.id, &why.to_string())?;
                         tally.refused.push(format!("{value} ({why})"));
                     }
-                    Sent::Suspect(why) => tally.again(changes, row, why, now)?,
+                    Sent::Suspect(why) => {
+                        tally.again(changes, row, why, self.retry_at(row, now))?
+                    }
                 }
             }
             changes.count_added(event.id, tally.n_added)?;
@@ -302,7 +318,9 @@ impl Deliverer {
                         changes.refuse(row.id, &why.to_string())?;
                         tally.refused.push(format!("{} ({why})", row.ban.value));
                     }
-                    Sent::Suspect(why) => tally.again(changes, row, why, now)?,
+                    Sent::Suspect(why) => {
+                        tally.again(changes, row, why, self.retry_at(row, now))?
+                    }
                 }
             }
             Ok(())
@@ -349,7 +367,7 @@ impl Deliverer {
             .comment
             .replace("{jail}", &row.ban.jail)
             .replace("{failures}", &row.ban.n_failures.to_string())
-            .replace("{site}", &self.site);
+            .replace("{site}", &self.manner.site);
         // Our own events carry the tags themselves.
         let tags: &[String] = match destination.event {
             EventChoice::Fixed(_) => &destination.tags,
@@ -371,7 +389,7 @@ impl Deliverer {
     }
 
     fn sighting(&self, row: &Row, known: &Known) -> Sighting {
-        let source = format!("{}/{}", self.site, row.ban.jail);
+        let source = format!("{}/{}", self.manner.site, row.ban.jail);
         let source = text::clean(&source, text::MAX_SOURCE_BYTES);
         let kind = SightingKind::Seen;
         Sighting {
@@ -397,8 +415,8 @@ impl Deliverer {
     fn fail(&mut self, why: &str, wait: Wait, now: Timestamp) -> Result<Step, StoreError> {
         let n_failed = self.row.trouble.n_failed.saturating_add(1);
         let wait = match wait {
-            Wait::AtMost(most) => backoff(n_failed).min(most),
-            Wait::AtLeast(least) => backoff(n_failed).max(least),
+            Wait::AtMost(most) => self.backoff(n_failed).min(most),
+            Wait::AtLeast(least) => self.backoff(n_failed).max(least),
         };
         let next_try = now.checked_add(wait).unwrap_or(Timestamp::MAX);
         if self.row.trouble.n_failed == 0 {
@@ -413,6 +431,16 @@ impl Deliverer {
         let (id, trouble) = (self.row.id, &self.row.trouble);
         self.store().change(|changes| changes.set_trouble(id, trouble, now))?;
         Ok(Step::Rest)
+    }
+
+    /// How long to wait after so many failures in a row.
+    fn backoff(&self, n_failed: u32) -> Duration {
+        backoff(self.manner.first_retry, n_failed)
+    }
+
+    /// When a row is tried again that failed alone.
+    fn retry_at(&self, row: &Row, now: Timestamp) -> Timestamp {
+        now.checked_add(self.backoff(row.n_tried + 1)).unwrap_or(Timestamp::MAX)
     }
 
     fn name(&self) -> &str {
@@ -449,7 +477,7 @@ impl Tally {
         changes: &crate::store::Changes<'_>,
         row: &Row,
         why: &str,
-        now: Timestamp,
+        until: Timestamp,
     ) -> rusqlite::Result<()> {
         let n_tried = row.n_tried + 1;
         if n_tried >= MAX_TRIES {
@@ -457,7 +485,6 @@ impl Tally {
             return changes.refuse(row.id, why);
         }
         self.n_again += 1;
-        let until = now.checked_add(backoff(n_tried)).unwrap_or(Timestamp::MAX);
         changes.postpone(row.id, until, why)
     }
 

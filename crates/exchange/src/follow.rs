@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use crate::LOG;
-use crate::backoff::backoff;
+use crate::backoff::{FIRST_RETRY, backoff};
 use crate::deliver::{Shared, lock};
 use crate::intake::Intake;
 use crate::report::Report;
@@ -107,7 +107,7 @@ pub(crate) fn follow(source: &mut dyn Source, store: &Shared, intake: &Intake, s
                     info!(target: LOG, "the log of bans cannot be followed for now ({error}); it is taken up where it was left");
                 }
                 n_failed += 1;
-                stop.pause(backoff(n_failed).min(LONGEST_PAUSE));
+                stop.pause(backoff(FIRST_RETRY, n_failed).min(LONGEST_PAUSE));
                 continue;
             }
             Err(Failed::Store(error)) => {

@@ -26,6 +26,7 @@ mod store;
 mod take;
 mod watch;
 
+pub use backoff::FIRST_RETRY;
 pub use destination::{Addressee, Destination, EventChoice, Publish};
 pub use follow::{GuardSource, Source, SourceError};
 pub use lock::{LockError, is_delivering};

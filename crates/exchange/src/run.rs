@@ -17,7 +17,8 @@ use control::ServerError;
 use jiff::Timestamp;
 use tracing::{error, warn};
 
-use crate::deliver::{Deliverer, PublishWhen, Shared, Step, lock};
+use crate::backoff::FIRST_RETRY;
+use crate::deliver::{Deliverer, Manner, PublishWhen, Shared, Step, lock};
 use crate::destination::Destination;
 use crate::follow::{Source, cause, follow};
 use crate::intake::Intake;
@@ -55,6 +56,24 @@ pub struct Setup {
     pub policy: Policy,
     /// How long it runs.
     pub mode: Mode,
+    /// The pause after the first failed try; it doubles with each that follows.
+    pub first_retry: Duration,
+}
+
+impl Setup {
+    /// Exchange on a state folder, told nothing else.
+    pub fn new(state: PathBuf, mode: Mode) -> Self {
+        Self {
+            state,
+            socket: None,
+            source: None,
+            destinations: Vec::new(),
+            site: String::new(),
+            policy: Policy::default(),
+            mode,
+            first_retry: FIRST_RETRY,
+        }
+    }
 }
 
 /// How long exchange runs.
@@ -123,8 +142,9 @@ pub fn run(setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
 fn daemon(setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
     let [_only, delivery] = locks::daemon(&setup.state, || stop.is_stopped())?;
     let intake = Arc::new(Intake::new(setup.policy, setup.destinations));
-    let when = PublishWhen::Timed;
-    let mut exchange = Exchange::start(&setup.state, &intake, &setup.site, delivery, when, stop)?;
+    let manner =
+        Manner { site: setup.site, when: PublishWhen::Timed, first_retry: setup.first_retry };
+    let mut exchange = Exchange::start(&setup.state, &intake, &manner, delivery, stop)?;
     let _server = match setup.socket {
         None => None,
         Some(path) => {
@@ -146,11 +166,12 @@ fn daemon(setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
 
 fn until_empty(setup: Setup, limit: Duration, stop: &Stop) -> Result<Ended, ExchangeError> {
     let end = Instant::now() + limit;
+    let manner =
+        Manner { site: setup.site, when: PublishWhen::AtEnd, first_retry: setup.first_retry };
     let intake = Arc::new(Intake::new(setup.policy, setup.destinations));
     loop {
         let Some(lock) = locks::delivery(&setup.state)? else { return Ok(Ended::HandedOver) };
-        let when = PublishWhen::AtEnd;
-        let mut exchange = Exchange::start(&setup.state, &intake, &setup.site, lock, when, stop)?;
+        let mut exchange = Exchange::start(&setup.state, &intake, &manner, lock, stop)?;
         let ended = exchange.drain(end);
         exchange.wait_for_deliveries(STOP_GRACE);
         drop(exchange);
@@ -169,10 +190,9 @@ fn spool_is_empty(state: &Path) -> bool {
 /// What delivers, whatever it is woken by.
 struct Exchange {
     state: PathBuf,
-    site: String,
+    manner: Manner,
     intake: Arc<Intake>,
     store: Shared,
-    when: PublishWhen,
     stop: Stop,
     /// Held by each delivery as well: it ends with the last of them.
     lock: Arc<Lock>,
@@ -185,9 +205,8 @@ impl Exchange {
     fn start(
         state: &Path,
         intake: &Arc<Intake>,
-        site: &str,
+        manner: &Manner,
         lock: Lock,
-        when: PublishWhen,
         stop: &Stop,
     ) -> Result<Self, ExchangeError> {
         let mut store = Store::open(&state::database(state))?;
@@ -209,10 +228,9 @@ impl Exchange {
         }
         Ok(Self {
             state: state.to_owned(),
-            site: site.to_owned(),
+            manner: manner.clone(),
             intake: Arc::clone(intake),
             store: Arc::new(Mutex::new(store)),
-            when,
             stop: stop.clone(),
             lock: Arc::new(lock),
             deliveries: HashMap::new(),
@@ -248,7 +266,10 @@ impl Exchange {
             match self.turn()? {
                 Turn::Idle(None) if self.deliveries.is_empty() => return Ok(Ended::Empty),
                 Turn::Worked => {}
-                Turn::Idle(_) | Turn::DiskFailed => self.stop.wait_rung(LOOK_EVERY),
+                Turn::Idle(next) => {
+                    self.stop.wait_rung(next.map_or(LOOK_EVERY, until).min(LOOK_EVERY));
+                }
+                Turn::DiskFailed => self.stop.wait_rung(LOOK_EVERY),
             }
         }
     }
@@ -299,7 +320,7 @@ impl Exchange {
     /// When a destination has to be called next.
     fn due(&self, row: &DestinationRow) -> Result<Option<Timestamp>, StoreError> {
         let store = lock(&self.store);
-        let publish_at = store.next_publish(row.id)?.and_then(|event| match self.when {
+        let publish_at = store.next_publish(row.id)?.and_then(|event| match self.manner.when {
             PublishWhen::Timed => event.publish_at,
             PublishWhen::AtEnd => Some(Timestamp::UNIX_EPOCH),
         });
@@ -312,11 +333,11 @@ impl Exchange {
         let is_done = Arc::new(AtomicBool::new(false));
         let done = Arc::clone(&is_done);
         let (stop, held) = (self.stop.clone(), Arc::clone(&self.lock));
-        let (store, site, when) = (Arc::clone(&self.store), self.site.clone(), self.when);
+        let (store, manner) = (Arc::clone(&self.store), self.manner.clone());
         let thread = thread::spawn(move || {
             let _held = held;
             let name = row.destination.name.clone();
-            let mut deliverer = Deliverer::new(store, row, site, when);
+            let mut deliverer = Deliverer::new(store, row, manner);
             while !stop.is_stopped() {
                 match deliverer.step(Timestamp::now()) {
                     Ok(Step::Did) => {}

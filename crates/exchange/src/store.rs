@@ -247,7 +247,7 @@ impl Changes<'_> {
             .execute(params![
                 destination,
                 trouble.n_failed,
-                trouble.next_try.map(Timestamp::as_second),
+                trouble.next_try.map(Timestamp::as_millisecond),
                 trouble.why,
                 success,
             ])
@@ -292,7 +292,7 @@ fn destination(row: &rusqlite::Row<'_>) -> rusqlite::Result<DestinationRow> {
     Ok(DestinationRow {
         id: row.get(0)?,
         destination: serde_json::from_str(&spec).map_err(from_sql)?,
-        trouble: Trouble { n_failed: row.get(2)?, next_try: time(row, 3)?, why: row.get(4)? },
+        trouble: Trouble { n_failed: row.get(2)?, next_try: moment(row, 3)?, why: row.get(4)? },
         last_success: time(row, 5)?,
     })
 }
@@ -301,6 +301,13 @@ fn destination(row: &rusqlite::Row<'_>) -> rusqlite::Result<DestinationRow> {
 fn time(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     row.get::<_, Option<i64>>(column)?
         .map(|seconds| Timestamp::from_second(seconds).map_err(from_sql))
+        .transpose()
+}
+
+/// A column of epoch milliseconds, for what is due.
+fn moment(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    row.get::<_, Option<i64>>(column)?
+        .map(|millis| Timestamp::from_millisecond(millis).map_err(from_sql))
         .transpose()
 }
 

@@ -78,13 +78,9 @@ impl Bench {
 
 fn setup(state: &Path) -> Setup {
     Setup {
-        state: state.to_owned(),
-        socket: None,
-        source: None,
-        destinations: Vec::new(),
         site: "web-1".into(),
-        policy: Policy::default(),
-        mode: Mode::UntilEmpty { limit: PATIENCE },
+        first_retry: Duration::from_millis(20),
+        ..Setup::new(state.to_owned(), Mode::UntilEmpty { limit: PATIENCE })
     }
 }
 

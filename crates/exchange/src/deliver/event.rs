@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Broken, Deliverer};
 use crate::LOG;
-use crate::backoff::backoff;
+use crate::backoff::LONGEST;
 use crate::destination::{EventChoice, HARD_MAX_ATTRIBUTES, Publish};
 use crate::store::{EventRow, StoreError};
 
@@ -87,7 +87,7 @@ impl Deliverer {
             // A key that may add and not publish: the attributes shall not wait for that.
             Err(error @ MispError::Misconfigured { .. }) => {
                 warn!(target: LOG, "{}: {error}; until then partners do not see it", self.name());
-                let again = now.checked_add(backoff(u32::MAX)).unwrap_or(Timestamp::MAX);
+                let again = now.checked_add(LONGEST).unwrap_or(Timestamp::MAX);
                 Ok(self.store().change(|it| it.will_change(event.id, again, true))?)
             }
             Err(error) => Err(error.into()),
@@ -120,7 +120,9 @@ impl Deliverer {
         let name = |number| match self.row.destination.event {
             // MISP says under which uuid it knows it.
             EventChoice::Fixed(_) => Uuid::nil(),
-            EventChoice::Daily | EventChoice::Weekly => identity::event(&self.site, period, number),
+            EventChoice::Daily | EventChoice::Weekly => {
+                identity::event(&self.manner.site, period, number)
+            }
         };
         self.store().change(|changes| changes.begin_event(self.row.id, period, name))
     }
@@ -156,7 +158,8 @@ impl Deliverer {
     /// What an event of our own is to look like.
     fn wanted(&self, event: &EventRow, today: Date) -> Event {
         let template = &self.row.destination.template;
-        let info = template.info.replace("{site}", &self.site).replace("{period}", &event.period);
+        let info =
+            template.info.replace("{site}", &self.manner.site).replace("{period}", &event.period);
         let tags = self.row.destination.tags.iter();
         Event {
             uuid: Some(event.uuid),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
-use super::{Changes, Store, StoreError, signed, time};
+use super::{Changes, Store, StoreError, moment, signed, time};
 
 /// A ban that was accepted for one destination.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +61,7 @@ impl Store {
                 "SELECT {COLUMNS} FROM outbox
                  WHERE destination = ?1 AND refused = 0 AND next_try <= ?2 ORDER BY id LIMIT ?3"
             ))?
-            .query_map(params![destination, now.as_second(), signed(limit as u64)], row)?
+            .query_map(params![destination, now.as_millisecond(), signed(limit as u64)], row)?
             .collect()
         })
     }
@@ -75,7 +75,7 @@ impl Store {
                     "SELECT next_try FROM outbox WHERE destination = ?1 AND refused = 0
                      ORDER BY id LIMIT 1",
                 )?
-                .query_row([destination], |row| time(row, 0))
+                .query_row([destination], |row| moment(row, 0))
                 .optional()?
                 .flatten();
             match oldest {
@@ -83,7 +83,7 @@ impl Store {
                     .prepare_cached(
                         "SELECT min(next_try) FROM outbox WHERE destination = ?1 AND refused = 0",
                     )?
-                    .query_row([destination], |row| time(row, 0)),
+                    .query_row([destination], |row| moment(row, 0)),
                 found => Ok(found),
             }
         })
@@ -112,7 +112,7 @@ impl Store {
             db.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox ORDER BY id LIMIT ?1"))?
                 .query_map([limit], |found| {
                     let is_refused = found.get(11)?;
-                    let next_try = if is_refused { None } else { time(found, 10)? };
+                    let next_try = if is_refused { None } else { moment(found, 10)? };
                     Ok(Listed { row: row(found)?, next_try, is_refused, why: found.get(12)? })
                 })?
                 .collect()
@@ -153,7 +153,7 @@ impl Changes<'_> {
             .prepare_cached(
                 "UPDATE outbox SET n_tried = n_tried + 1, next_try = ?2, why = ?3 WHERE id = ?1",
             )?
-            .execute(params![row, until.as_second(), why])
+            .execute(params![row, until.as_millisecond(), why])
             .map(drop)
     }
 

@@ -8,7 +8,7 @@ CREATE TABLE destinations (
     name         TEXT NOT NULL UNIQUE, -- the uuid of url and event
     spec         TEXT NOT NULL,        -- JSON, as last configured
     n_failed     INTEGER NOT NULL DEFAULT 0,
-    next_try     INTEGER,
+    next_try     INTEGER,              -- epoch milliseconds; every other time is in seconds
     why          TEXT,
     last_success INTEGER
 ) STRICT;
@@ -25,7 +25,7 @@ CREATE TABLE outbox (
     sightings   INTEGER NOT NULL,
     accepted    INTEGER NOT NULL,
     n_tried     INTEGER NOT NULL DEFAULT 0,
-    next_try    INTEGER NOT NULL DEFAULT 0,
+    next_try    INTEGER NOT NULL DEFAULT 0, -- epoch milliseconds
     refused     INTEGER NOT NULL DEFAULT 0,
     why         TEXT
 ) STRICT;
