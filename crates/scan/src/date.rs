@@ -8,5 +8,5 @@ mod zones;
 
 pub(crate) use detector::{DatePatterns, Detector, Found};
 pub(crate) use pattern::Years;
-pub(crate) use stamp::Clock;
+pub(crate) use stamp::{Clock, Moment};
 pub(crate) use zones::offset_minutes;

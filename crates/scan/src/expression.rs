@@ -1,6 +1,7 @@
 //! An expression of a filter, compiled, and the searches in it.
 
 mod emit;
+pub(crate) mod literal;
 pub(crate) mod syntax;
 pub(crate) mod tags;
 
@@ -9,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
 
 use emit::{Alphabet, emit};
+use literal::Required;
 use syntax::{Node, SyntaxError};
 
 /// Steps that a search may take: a third of a millisecond where all are used up.
@@ -56,6 +58,11 @@ impl Expression {
     /// The names of the groups, from group 1 on.
     pub(crate) fn names(&self) -> &[Option<String>] {
         &self.names
+    }
+
+    /// What an ASCII text must hold for the expression to match it.
+    pub(crate) fn required(&self) -> Option<Required> {
+        literal::required(&self.root)
     }
 
     /// Whether a group has this name.
@@ -115,6 +122,11 @@ impl<'t> Subject<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
         let alphabet = if text.is_ascii() { Alphabet::Ascii } else { Alphabet::Unicode };
         Self { text, alphabet }
+    }
+
+    /// Whether the text is all ASCII.
+    pub(crate) fn is_ascii(self) -> bool {
+        self.alphabet == Alphabet::Ascii
     }
 
     /// The number of characters before byte `at`.

@@ -169,11 +169,22 @@ impl Fields {
         held
     }
 
-    /// Sets all fields of `newer`, unset ones too.
-    pub(crate) fn overwrite(&mut self, newer: Self) {
-        for (name, value) in newer.entries {
-            self.set(&name, value);
+    /// Removes a field, and returns what it held.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        let index = self.entries.iter().position(|(known, _)| known == name)?;
+        self.entries.remove(index).1
+    }
+
+    /// These fields overwritten by all of `newer`, unset ones too.
+    pub(crate) fn with(&self, newer: Self) -> Self {
+        if self.entries.is_empty() {
+            return newer;
         }
+        let mut fields = self.clone();
+        for (name, value) in newer.entries {
+            fields.set(&name, value);
+        }
+        fields
     }
 
     /// Sets the fields of `newer` that took part in its match.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crate::date::{DatePatterns, Years, offset_minutes};
 use crate::encoding::Encoding;
 use crate::expression::Expression;
+use crate::expression::literal::Required;
 use crate::expression::syntax::{SyntaxError, localise_flags};
 use crate::expression::tags::{self, Names};
 use crate::fields::{Groups, tells_id};
+use crate::sieve::Sieve;
 
 /// The year in which filters are compiled where nobody says it: that of this release.
 const DEFAULT_YEAR: i16 = 2026;
@@ -137,6 +139,7 @@ pub struct Filter {
     /// `usedns = raw`: whatever was caught is the id.
     pub(crate) raw: bool,
     pub(crate) encoding: Encoding,
+    pub(crate) sieve: Sieve,
 }
 
 impl Filter {
@@ -182,7 +185,32 @@ impl Filter {
         let encoding = encoding(spec.logencoding.as_deref().unwrap_or("auto"))?;
         let raw = usedns == "raw";
         let spec = spec.clone();
-        Ok(Self { spec, prefix, failures, ignored, max_lines, dates, offset, raw, encoding })
+        let sieve = Sieve::new(&[]);
+        let mut filter = Self {
+            spec,
+            prefix,
+            failures,
+            ignored,
+            max_lines,
+            dates,
+            offset,
+            raw,
+            encoding,
+            sieve,
+        };
+        filter.sieve = Sieve::new(&[filter.required()]);
+        Ok(filter)
+    }
+
+    /// What a line must hold for each expression to matter, `failregex` first, then
+    /// `ignoreregex`.
+    pub(crate) fn required(&self) -> Vec<Option<Required>> {
+        let prefix = self.prefix.as_ref().and_then(|prefix| prefix.expression.required());
+        let failures = self.failures.iter();
+        let failures = failures.map(|rule| rule.expression.required().or_else(|| prefix.clone()));
+        // Those that only withdraw a failure are of no interest without one.
+        let ignored = self.ignored.iter().filter(|_| self.ignores_first());
+        failures.chain(ignored.map(|rule| rule.expression.required())).collect()
     }
 
     /// What the filter was compiled from.

@@ -9,11 +9,14 @@ mod address;
 mod buffer;
 mod connections;
 mod date;
+mod dating;
 mod encoding;
 mod expression;
 mod fields;
 mod filter;
+mod matcher;
 mod scanner;
+mod sieve;
 
 pub use address::IdKind;
 pub use filter::{Filter, FilterError, FilterSpec, Part};

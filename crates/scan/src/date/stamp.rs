@@ -71,7 +71,25 @@ impl Moment {
     }
 }
 
+impl Moment {
+    /// The moment, if there is such a one; it is resolved only where that is needed to tell.
+    pub(crate) fn settle(self, clock: Clock<'_>) -> Option<Self> {
+        match self {
+            Self::Civil(stamp) if stamp.surely_exists() => Some(self),
+            _ => self.resolve(clock).map(Self::Exact),
+        }
+    }
+}
+
 impl Stamp {
+    /// Whether every clock agrees that there is such a date.
+    fn surely_exists(self) -> bool {
+        let year = self.year.is_none_or(|year| (1970..=9000).contains(&year));
+        let day = self.month.is_some_and(|month| (1..=12).contains(&month))
+            && self.day.is_some_and(|day| (1..=28).contains(&day));
+        year && day && self.hour < 24 && self.minute < 60 && self.second < 60
+    }
+
     fn resolve(self, clock: Clock<'_>) -> Option<Timestamp> {
         let written_year = self.year.unwrap_or_else(|| clock.civil().year());
         let found = self.date(written_year, clock)?;

@@ -1,0 +1,157 @@
+//! The literals that a text must hold for an expression to match it.
+//!
+//! An expression such as `^(?:error: )?Failed \S+ for .* from <HOST>` matches no text that lacks
+//! `Failed `. What is found here is never more than is needed: a text without any of the
+//! literals is not matched, a text with one of them perhaps.
+
+use super::syntax::{Class, Item, Node};
+
+/// Literals that stand for more bytes than this in one expression choose too little.
+const MOST_LITERALS: usize = 32;
+/// Shorter literals are in every line.
+const SHORTEST: usize = 3;
+/// Literals below this worth let nearly every line through.
+const LEAST_WORTH: f32 = 2.5;
+
+/// Literals of which a matching text holds one at least.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Required {
+    pub(crate) literals: Vec<String>,
+    /// Whether case may differ from that of the literals.
+    pub(crate) caseless: bool,
+}
+
+impl Required {
+    /// How well the literals choose: the worst of them, less something for each.
+    fn worth(&self) -> f32 {
+        let worst = self.literals.iter().map(|it| worth(it)).fold(f32::INFINITY, f32::min);
+        worst - (self.literals.len() as f32).log2() / 2.0
+    }
+}
+
+/// What an ASCII text must hold for `node` to match it; `None` where nothing useful is known.
+pub(crate) fn required(node: &Node) -> Option<Required> {
+    let found = best(node, false)?;
+    (found.worth() >= LEAST_WORTH).then_some(found)
+}
+
+fn best(node: &Node, caseless: bool) -> Option<Required> {
+    let mut search = Search { caseless, run: String::new(), best: None };
+    search.visit(node);
+    search.end_run();
+    search.best.filter(|found| found.literals.len() <= MOST_LITERALS)
+}
+
+/// A walk along what must be matched one after the other.
+struct Search {
+    caseless: bool,
+    /// Characters that follow each other for certain.
+    run: String,
+    best: Option<Required>,
+}
+
+impl Search {
+    fn visit(&mut self, node: &Node) {
+        match node {
+            Node::Char(found) if found.is_ascii() && *found != '\n' => self.run.push(*found),
+            Node::Class(class) => match only_char(class) {
+                Some(found) => self.run.push(found),
+                None => self.end_run(),
+            },
+            Node::Sequence(nodes) => nodes.iter().for_each(|node| self.visit(node)),
+            Node::Capture(_, inner) | Node::Group(inner) | Node::Atomic(inner) => {
+                self.visit(inner);
+            }
+            // They take no characters, so what is around them stays together.
+            Node::Anchor(_) | Node::Look { .. } => {}
+            Node::Case { sensitive, inner } => self.offer(best(inner, !sensitive)),
+            Node::Choice(branches) => self.offer(union(branches, self.caseless)),
+            Node::Conditional { yes, no, .. } => {
+                self.offer(union([&**yes, no], self.caseless));
+            }
+            Node::Repeat { least: 1.., inner, .. } => self.offer(best(inner, self.caseless)),
+            Node::Repeat { .. } => self.end_run(),
+            Node::Char(_) | Node::Any | Node::AnyOrLineEnd | Node::Reference(_) => self.end_run(),
+        }
+    }
+
+    /// Ends what followed each other for certain.
+    fn end_run(&mut self) {
+        let run = std::mem::take(&mut self.run);
+        if run.len() >= SHORTEST {
+            let found = Required { literals: vec![run], caseless: self.caseless };
+            self.take_better(found);
+        }
+    }
+
+    fn offer(&mut self, found: Option<Required>) {
+        self.end_run();
+        if let Some(found) = found {
+            self.take_better(found);
+        }
+    }
+
+    fn take_better(&mut self, found: Required) {
+        if self.best.as_ref().is_none_or(|best| found.worth() > best.worth()) {
+            self.best = Some(found);
+        }
+    }
+}
+
+/// What the text must hold for one of `branches`: all of theirs, if each of them needs some.
+fn union<'n>(branches: impl IntoIterator<Item = &'n Node>, caseless: bool) -> Option<Required> {
+    let mut all = Required { literals: Vec::new(), caseless };
+    for branch in branches {
+        let found = best(branch, caseless)?;
+        all.caseless |= found.caseless;
+        all.literals.extend(found.literals);
+    }
+    Some(all)
+}
+
+fn only_char(class: &Class) -> Option<char> {
+    match class.items[..] {
+        [Item::Range(low, high)] if low == high && !class.negated && low.is_ascii() => Some(low),
+        _ => None,
+    }
+}
+
+/// How rare a literal is, by its letters.
+fn worth(literal: &str) -> f32 {
+    let worth = |byte: u8| match byte {
+        b' ' => 0.3,
+        b'a'..=b'z' => 1.0,
+        b'0'..=b'9' | b'.' | b':' | b'/' => 0.6,
+        b'A'..=b'Z' => 1.4,
+        _ => 1.2,
+    };
+    literal.bytes().map(worth).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expression::syntax::parse;
+
+    #[track_caller]
+    fn check(text: &str, want: &[&str]) {
+        let syntax = parse(text, false).map_err(|error| error.to_string());
+        let found = syntax.map(|it| required(&it.root).map(|it| it.literals).unwrap_or_default());
+        assert_eq!(found, Ok(want.iter().map(|&it| it.to_owned()).collect()), "{text}");
+    }
+
+    #[test]
+    fn finds_literals() {
+        check(r"^(?:error: )?Failed \S+ for .* from (\S+)$", &["Failed "]);
+        check(r"^(?:Invalid|Illegal) user", &["Invalid", "Illegal"]); // both, or the end
+        check(r"^user (?:unknown|x|)\S", &["user "]);
+        check(r"^\w+ \[\S+\]$", &[]);
+        check(r"pam_[a-z]+\(sshd:auth\): authentication", &["(sshd:auth): authentication"]);
+        check(r"(?:not found)?", &[]);
+        check(r"(?:not found)+", &["not found"]);
+        check(r"(?!not found)x", &[]);
+        check(r"a\bb", &[]);
+        check(r"(?i:Denied)", &["Denied"]);
+        check(r"(?P<q>denied)(?(q)yes|no)", &["denied"]);
+    }
+}
