@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod disk;
+mod literal;
 mod ours;
+mod own_samples;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -22,7 +24,7 @@ use disk::{Disk, debian};
 /// How much of what fail2ban calls failures a filter of ours must catch, in percent.
 const LEAST_CAUGHT: usize = 95;
 
-/// Our filters of services that Debian's fail2ban has no samples of; `own_samples.rs` has.
+/// Our filters of services that Debian's fail2ban has no samples of; `own_samples` has.
 const WITHOUT_SAMPLES: [&str; 6] =
     ["gitea", "nextcloud", "openvpn", "postgresql", "vaultwarden", "wordpress"];
 
