@@ -2,7 +2,7 @@
 //!
 //! Who waits for a ban waits here, so that the loop never does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +19,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
     last: AtomicU64,
+    closed: AtomicBool,
     lock: Mutex<()>,
     moved: Condvar,
 }
@@ -33,10 +34,19 @@ impl Feed {
         }
     }
 
+    /// There will be no more: nobody shall wait.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+        self.moved.notify_all();
+    }
+
     /// Waits until the last number is another than `number`, at most `patience`.
     fn wait_beyond(&self, number: u64, patience: Duration) {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |(): &mut ()| self.last.load(Ordering::SeqCst) == number;
+        let same = |(): &mut ()| {
+            self.last.load(Ordering::SeqCst) == number && !self.closed.load(Ordering::SeqCst)
+        };
         // Whether it moved or the time is over: the caller looks for itself.
         drop(self.moved.wait_timeout_while(lock, patience, same));
     }

@@ -36,6 +36,30 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The jail.
+    pub fn jail(&self) -> &str {
+        match self {
+            Self::Ban { jail, .. } | Self::Unban { jail, .. } => jail,
+        }
+    }
+
+    /// Who is, or was, banned.
+    pub fn target(&self) -> &IpNet {
+        match self {
+            Self::Ban { target, .. } | Self::Unban { target, .. } => target,
+        }
+    }
+
+    /// For how long; `None` for ever, and where a ban is lifted.
+    fn timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Ban { timeout, .. } => *timeout,
+            Self::Unban { .. } => None,
+        }
+    }
+}
+
 /// A firewall that holds timed bans.
 pub trait Firewall: Send {
     /// What it is, for the log and for `status`.

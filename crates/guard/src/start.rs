@@ -136,7 +136,7 @@ impl Guard {
         let reader = Reader::new(eyes, zone.clone(), inbox.clone(), names);
 
         let jails = ready.into_iter().map(|it| (Rules::from(&it.jail), it.blocking)).collect();
-        let mut run = Run::new(jails, disabled, store, firewall, zone, feed);
+        let mut run = Run::new(jails, disabled, store, firewall, zone, Arc::clone(&feed));
         run.restore()?;
         let ignored = run.names();
 
@@ -151,6 +151,7 @@ impl Guard {
         let stopper = Stopper { inbox };
         let thread = spawn("guard", move || {
             let end = run.until_stop(&events);
+            feed.close();
             drop(server);
             stop.call();
             // The follower may wait for room in the inbox.

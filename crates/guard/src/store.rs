@@ -16,10 +16,13 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jail::{Ban, NumberedBan, Subject};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::mark::{FileId, Mark};
 
@@ -32,6 +35,12 @@ const MAX_LOG: u64 = 1_000_000;
 
 /// Rows beyond [`MAX_LOG`] that are tolerated, so that not every commit purges.
 const PURGE_EVERY: u64 = 1000;
+
+/// How long to wait for the lock of a daemon that ends: its last writes, a child that was just
+/// forked.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+/// How long between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// What [`Store::bans_since`] returns at most, so that it fits into an answer of the control socket.
 const MAX_PART_BYTES: usize = 8 << 20;
@@ -153,9 +162,7 @@ impl Store {
             .mode(0o600)
             .open(&lock_path)
             .map_err(at(&lock_path))?;
-        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(StoreError::Taken { path: folder.to_owned() });
-        }
+        take(&lock).map_err(|_| StoreError::Taken { path: folder.to_owned() })?;
         let path = folder.join("guard.db");
         let db = Connection::open(&path).map_err(|error| fault(&path, error))?;
         Self::with(path, db, Some(lock))
@@ -305,6 +312,17 @@ impl Store {
             row.get::<_, i64>(0)
         });
         read.map(i64::cast_unsigned).map_err(|error| fault(&self.path, error))
+    }
+}
+
+/// Takes the lock, and waits a moment for a daemon that is just ending.
+fn take(lock: &File) -> rustix::io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if begun.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PAUSE),
+            outcome => return outcome,
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl Memory {
 impl Held {
     /// The jail of a change must have rules, as a set of the kernel must be there.
     fn allows(&self, change: &Change) -> Result<(), FirewallError> {
-        let (Change::Ban { jail, .. } | Change::Unban { jail, .. }) = change;
+        let jail = change.jail();
         if self.jails.contains(jail) {
             return Ok(());
         }

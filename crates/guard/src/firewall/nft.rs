@@ -1,15 +1,20 @@
-//! The kernel's firewall, moved by the program `nft`: our own table `inet fail2misp`, in it a set
-//! for each jail, family and kind of target, and rules that look into them.
+//! The kernel's firewall, nf_tables: our own table `inet fail2misp`, in it a set for each jail,
+//! family and kind of target, and rules that look into them.
 //!
-//! Single addresses stand in sets with the kernel's own timeouts: if guard dies, its bans still
-//! end. Prefixes stand in small interval sets; because those accept no two that overlap, such a
-//! set is written anew, as the widest prefixes cover it, whenever one changes.
+//! The table is made by the program `nft`, in one step with all bans; single addresses come and go
+//! by [`netlink`], which does not start a program. They stand in sets with the kernel's own
+//! timeouts: if guard dies, its bans still end. Prefixes stand in small interval sets; because
+//! those accept no two that overlap, such a set is written anew by `nft`, as the widest prefixes
+//! cover it, whenever one changes.
 //!
 //! Tried with nft 1.0.6 on Linux 6.18.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fmt::Write as _;
+mod netlink;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,9 +22,12 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{Blocking, Change, Firewall, FirewallError, Hook, Ports, Rule, Verdict};
+use netlink::{Batch, Netlink, Verb};
 
 /// Our table; nobody else's is touched.
 const TABLE: &str = "inet fail2misp";
+/// Its name without its family.
+const TABLE_NAME: &str = "fail2misp";
 
 /// Just before the ordinary filter (0), where fail2ban's own nftables action is, too.
 const PRIORITY: i32 = -1;
@@ -36,6 +44,8 @@ const PROGRAMS: [&str; 2] = ["nft", "/usr/sbin/nft"];
 /// The table, as this process made it.
 #[derive(Debug, Default)]
 pub struct Nft {
+    /// Opened with the first change.
+    netlink: Option<Netlink>,
     /// The prefixes that are banned in each jail, and until when.
     nets: BTreeMap<String, Nets>,
 }
@@ -46,6 +56,18 @@ impl Nft {
     /// The firewall of the network namespace that this process is in.
     pub fn new() -> Self {
         Self::default()
+    }
+}
+
+impl Nft {
+    fn make(&mut self, batch: Batch) -> Result<(), FirewallError> {
+        let mut netlink = match self.netlink.take() {
+            Some(netlink) => netlink,
+            None => Netlink::open()?,
+        };
+        netlink.make(batch)?;
+        self.netlink = Some(netlink);
+        Ok(())
     }
 }
 
@@ -66,15 +88,15 @@ impl Firewall for Nft {
         let mut script = format!("add table {TABLE}\ndelete table {TABLE}\n");
         render_table(&mut script, jails);
         let mut nets = BTreeMap::new();
-        render_changes(&mut script, bans, &mut nets);
+        render_bans(&mut script, bans, &mut nets);
         run(&["-f", "-"], &script)?;
         self.nets = nets;
         Ok(())
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), FirewallError> {
-        if changes.is_empty() {
-            return Ok(());
+        if changes.iter().all(|change| is_address(change.target())) {
+            return self.make(batch(changes));
         }
         let mut nets = self.nets.clone();
         let mut script = String::new();
@@ -249,87 +271,116 @@ fn is_address(target: &IpNet) -> bool {
     target.prefix_len() == target.max_prefix_len()
 }
 
+/// The changes of addresses, for netlink.
+fn batch(changes: &[Change]) -> Batch {
+    let mut batch = Batch::new(TABLE_NAME);
+    for run in runs(changes) {
+        let set = run.set();
+        let elements = |with_timeouts: bool| -> Vec<(IpAddr, Option<Duration>)> {
+            let timeout = |it: &Change| it.timeout().filter(|_| with_timeouts);
+            run.0.iter().map(|it| (it.target().addr(), timeout(it))).collect()
+        };
+        for (verb, with_timeouts) in run.verbs() {
+            batch.elements(*verb, &set, &elements(*with_timeouts));
+        }
+    }
+    batch
+}
+
 /// The changes as statements; `nets` follows what becomes of the prefixes.
 fn render_changes(out: &mut String, changes: &[Change], nets: &mut BTreeMap<String, Nets>) {
-    let now = Instant::now();
-    let mut changed_nets = HashSet::new();
-    let mut group = Group::default();
-    for change in changes {
-        let (Change::Ban { jail, target, .. } | Change::Unban { jail, target }) = change;
-        if is_address(target) {
-            if !group.takes(change) {
-                group.render(out);
-                group = Group::default();
-            }
-            group.changes.push(change);
-            group.targets.insert(target);
-            continue;
+    let (addrs, prefixes): (Vec<Change>, Vec<Change>) =
+        changes.iter().cloned().partition(|change| is_address(change.target()));
+    for run in runs(&addrs) {
+        for (verb, with_timeouts) in run.verbs() {
+            run.render(out, *verb, *with_timeouts);
         }
-        let of_jail = nets.entry(jail.clone()).or_default();
+    }
+    render_prefixes(out, &prefixes, nets);
+}
+
+/// The bans as statements, for sets that hold nothing yet.
+fn render_bans(out: &mut String, bans: &[Change], nets: &mut BTreeMap<String, Nets>) {
+    let (addrs, prefixes): (Vec<Change>, Vec<Change>) =
+        bans.iter().cloned().partition(|change| is_address(change.target()));
+    for run in runs(&addrs) {
+        run.render(out, Verb::Add, true);
+    }
+    render_prefixes(out, &prefixes, nets);
+}
+
+fn render_prefixes(out: &mut String, changes: &[Change], nets: &mut BTreeMap<String, Nets>) {
+    let now = Instant::now();
+    for change in changes {
+        let of_jail = nets.entry(change.jail().to_owned()).or_default();
         match change {
-            Change::Ban { timeout, .. } => {
+            Change::Ban { target, timeout, .. } => {
                 of_jail.insert(*target, timeout.and_then(|it| now.checked_add(it)))
             }
-            Change::Unban { .. } => of_jail.remove(target),
+            Change::Unban { target, .. } => of_jail.remove(target),
         };
-        changed_nets.insert(jail);
     }
-    group.render(out);
-    for jail in changed_nets {
-        render_nets(out, jail, nets.entry(jail.clone()).or_default(), now);
+    let jails: BTreeSet<&str> = changes.iter().map(Change::jail).collect();
+    for jail in jails {
+        render_nets(out, jail, nets.entry(jail.to_owned()).or_default(), now);
     }
 }
 
 /// Changes of one kind in one set, of different addresses: they can share their statements.
-#[derive(Default)]
-struct Group<'a> {
-    changes: Vec<&'a Change>,
-    targets: HashSet<&'a IpNet>,
+struct Run<'a>(&'a [Change]);
+
+/// The changes, cut into runs; their order is kept.
+fn runs(changes: &[Change]) -> Vec<Run<'_>> {
+    let mut runs = Vec::new();
+    let (mut start, mut targets) = (0, HashSet::new());
+    for (at, change) in changes.iter().enumerate() {
+        let first = &changes[start];
+        let fits = std::mem::discriminant(first) == std::mem::discriminant(change)
+            && first.jail() == change.jail()
+            && Set::of(first.target()) == Set::of(change.target())
+            && at - start < MAX_ELEMENTS
+            && targets.insert(change.target());
+        if !fits {
+            runs.push(Run(&changes[start..at]));
+            start = at;
+            targets = HashSet::from([change.target()]);
+        }
+    }
+    if start < changes.len() {
+        runs.push(Run(&changes[start..]));
+    }
+    runs
 }
 
-impl<'a> Group<'a> {
-    fn takes(&self, change: &'a Change) -> bool {
-        let Some(first) = self.changes.first() else { return true };
-        let (Change::Ban { jail, target, .. } | Change::Unban { jail, target }) = change;
-        let (Change::Ban { jail: same_jail, target: like, .. }
-        | Change::Unban { jail: same_jail, target: like }) = first;
-        std::mem::discriminant(*first) == std::mem::discriminant(change)
-            && jail == same_jail
-            && Set::of(target) == Set::of(like)
-            && !self.targets.contains(target)
-            && self.changes.len() < MAX_ELEMENTS
+impl Run<'_> {
+    fn set(&self) -> String {
+        Set::of(self.0[0].target()).name(self.0[0].jail())
     }
 
-    fn render(&self, out: &mut String) {
-        let (Some(Change::Ban { jail, target, .. } | Change::Unban { jail, target }), changes) =
-            (self.changes.first(), &self.changes)
-        else {
-            return;
-        };
-        let set = Set::of(target).name(jail);
-        let mut statement = |verb: &str, with_timeouts: bool| {
-            let elements: Vec<String> = changes
-                .iter()
-                .map(|change| match change {
-                    Change::Ban { target, timeout, .. } if with_timeouts => {
-                        element(&target.addr().to_string(), *timeout)
-                    }
-                    Change::Ban { target, .. } | Change::Unban { target, .. } => {
-                        target.addr().to_string()
-                    }
-                })
-                .collect();
-            let elements = elements.join(", ");
-            line(out, format_args!("{verb} element {TABLE} {set} {{ {elements} }}"));
-        };
-        // To delete what is absent would undo the whole batch, so it is added first: nft 1.0.6
-        // has no `destroy element`. To add what is there keeps its old timeout on Linux 6.1, so
-        // a ban is deleted before it is added.
-        statement("add", false);
-        statement("delete", false);
-        if matches!(self.changes.first(), Some(Change::Ban { .. })) {
-            statement("add", true);
+    /// What is done to its elements, one after the other, and whether with their timeouts.
+    ///
+    /// To delete what is absent would undo the whole batch, so it is added first: nft 1.0.6 and
+    /// Linux before 6.3 cannot destroy what may not be there. To add what is there keeps its old
+    /// timeout on Linux 6.1, so a ban is deleted before it is added.
+    fn verbs(&self) -> &'static [(Verb, bool)] {
+        match self.0[0] {
+            Change::Ban { .. } => &[(Verb::Add, false), (Verb::Delete, false), (Verb::Add, true)],
+            Change::Unban { .. } => &[(Verb::Add, false), (Verb::Delete, false)],
         }
+    }
+
+    fn render(&self, out: &mut String, verb: Verb, with_timeouts: bool) {
+        let elements: Vec<String> = self
+            .0
+            .iter()
+            .map(|it| element(it.target().addr(), it.timeout().filter(|_| with_timeouts)))
+            .collect();
+        let (set, elements) = (self.set(), elements.join(", "));
+        let verb = match verb {
+            Verb::Add => "add",
+            Verb::Delete => "delete",
+        };
+        line(out, format_args!("{verb} element {TABLE} {set} {{ {elements} }}"));
     }
 }
 
@@ -343,7 +394,7 @@ fn render_nets(out: &mut String, jail: &str, nets: &mut Nets, now: Instant) {
         let widest = of_set
             .filter(|(net, _)| !nets.keys().any(|other| other != *net && other.contains(*net)));
         for (net, end) in widest {
-            let net = element(&net.to_string(), end.map(|end| end - now));
+            let net = element(net, end.map(|end| end - now));
             line(out, format_args!("add element {TABLE} {name} {{ {net} }}"));
         }
     }
@@ -351,10 +402,10 @@ fn render_nets(out: &mut String, jail: &str, nets: &mut Nets, now: Instant) {
 
 /// An element with its timeout; one that is shorter than the kernel's tick of a millisecond would
 /// stand for ever.
-fn element(what: &str, timeout: Option<Duration>) -> String {
+fn element(what: impl Display, timeout: Option<Duration>) -> String {
     match timeout {
         Some(timeout) => format!("{what} timeout {}ms", timeout.as_millis().max(1)),
-        None => what.to_owned(),
+        None => what.to_string(),
     }
 }
 
