@@ -1,6 +1,7 @@
 //! Dates: where a line's date is, and which moment it means.
 
 mod detector;
+mod hot;
 mod pattern;
 mod stamp;
 mod template;

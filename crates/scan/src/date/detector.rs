@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
+use super::hot::Hot;
 use super::pattern::Years;
 use super::stamp::Moment;
 use super::template::{Template, TemplateError};
@@ -156,7 +157,11 @@ fn make_defaults(years: Years) -> Result<Vec<Arc<Template>>, TemplateError> {
         .filter(|text| !text.starts_with("{^LN-BEG}") && !text.starts_with('^'))
         .map(|text| Template::bound(text, years));
     let all = bound.chain(free.iter().map(|text| Template::new(text, years)));
-    all.map(|made| made.map(Arc::new)).collect()
+    let mut all = all.collect::<Result<Vec<_>, _>>()?;
+    for (template, hot) in all.iter_mut().zip([Hot::Iso(years), Hot::Syslog]) {
+        template.hot = Some(hot);
+    }
+    Ok(all.into_iter().map(Arc::new).collect())
 }
 
 /// Where a line's date is, and what it means.
@@ -239,22 +244,37 @@ impl Detector {
         now: Timestamp,
         budget: &mut Budget,
     ) -> Option<Found> {
+        if let Some((end, moment)) = self.hot(line.text) {
+            self.settle(self.last, line, (0, end), now);
+            return Some(Found { start: 0, end, moment });
+        }
         let winner = self.winner(line, budget)?;
         let slot = &mut self.slots[winner];
         let (from, to) = slot.searcher.span(0)?;
         let (start, end) = slot.searcher.span(1).unwrap_or((from, from));
         let moment = slot.template.read(&slot.searcher, line.text);
-        slot.n_won += 1;
+        self.settle(winner, line, (from, to), now);
+        Some(Found { start, end, moment })
+    }
+
+    /// What the last winner reads without its expression: its end, and what it says.
+    fn hot(&self, line: &str) -> Option<(usize, Moment)> {
+        self.slots.get(self.last)?.template.hot?.read(line.as_bytes())
+    }
+
+    /// Notes who won, and where.
+    fn settle(&mut self, winner: usize, line: Subject<'_>, span: (usize, usize), now: Timestamp) {
+        let slot = &mut self.slots[winner];
+        slot.n_won = slot.n_won.saturating_add(1);
         slot.last_won = now.as_second();
-        slot.distance = line.column(from);
+        slot.distance = line.column(span.0);
         if self.first_unused == winner {
             self.first_unused += 1;
         }
-        self.start = place(line, from);
-        self.end = place(line, to);
+        self.start = place(line, span.0);
+        self.end = place(line, span.1);
         let moved = winner != 0 && winner != self.last;
         self.last = if moved { self.rise(winner) } else { winner };
-        Some(Found { start, end, moment })
     }
 
     /// The template that tells the date; its searcher holds the match.
@@ -328,7 +348,7 @@ impl Detector {
         if !slot.searcher.search_in(line, from, to, budget) {
             return None;
         }
-        slot.n_matched += 1;
+        slot.n_matched = slot.n_matched.saturating_add(1);
         slot.searcher.span(0)
     }
 
@@ -375,4 +395,80 @@ fn alike_end(here: Place, last: Place) -> bool {
 
 fn is_alphanumeric(found: Option<char>) -> bool {
     found.is_some_and(char::is_alphanumeric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that repeat with their seed (xorshift).
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, end: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % end
+        }
+    }
+
+    /// The bytes that a mutation puts somewhere into a line.
+    const BYTES: &[u8] = b"  0123456789:::..,,--//TZZ++JanxyzUG_[\x0b\x1c\t";
+
+    /// Reads `line` by the expression of a template.
+    fn by_expression(template: &Template, line: &str) -> Option<(usize, usize, Moment)> {
+        let mut searcher = Searcher::new(Arc::clone(&template.expression));
+        let found = searcher.search(Subject::new(line), &mut Budget::default());
+        let (start, end) = found.then(|| searcher.span(1)).flatten()?;
+        Some((start, end, template.read(&searcher, line)))
+    }
+
+    /// The byte parsers read what the expressions read, or leave it to them.
+    #[test]
+    fn hot_forms_are_exact() {
+        let whole = [
+            "2026-11-22T06:05:09.123456+01:00 host sshd[1]: x",
+            "2026-11-22 06:05:09 host sshd[1]: x",
+            "2026-11-22T06:05:09Z host sshd[1]: x",
+            "2026/11/22 06:05:09,123 [x]",
+            "2026-11-22T06:05:09-0530",
+            "Nov 22 06:05:09 host sshd[1]: x",
+            "Nov  2 06:05:09: x",
+            "Nov 02 16:05:59 1 x",
+        ];
+        let templates = defaults(Years::at(2026)).unwrap_or_default();
+        let mut dice = Dice(0x407);
+        let mut n_hot = 0;
+        for round in 0..40_000_usize {
+            let mut line = whole[round % whole.len()].as_bytes().to_vec();
+            let n_mutations = if round < whole.len() { 0 } else { dice.below(4) };
+            for _ in 0..n_mutations {
+                let at = dice.below(line.len() as u64) as usize;
+                let byte = BYTES[dice.below(BYTES.len() as u64) as usize];
+                match dice.below(4) {
+                    0 => line.insert(at, byte),
+                    1 => drop(line.remove(at)),
+                    2 => line.truncate(at + 12),
+                    _ => line[at] = byte,
+                }
+            }
+            let line = String::from_utf8_lossy(&line);
+            for template in &templates {
+                let Some(hot) = template.hot else { continue };
+                let read = hot.read(line.as_bytes());
+                assert!(
+                    round >= whole.len()
+                        || read.is_some() == line.starts_with('N')
+                        || hot != Hot::Syslog,
+                    "{line}"
+                );
+                if let Some((end, moment)) = read {
+                    n_hot += 1;
+                    assert_eq!(by_expression(template, &line), Some((0, end, moment)), "{line:?}");
+                }
+            }
+        }
+        assert!(n_hot > 10_000, "{n_hot}");
+    }
 }

@@ -15,6 +15,11 @@ impl Years {
         Self { last: (year + 3).clamp(2009, 2099) }
     }
 
+    /// Whether the token's expression matches this year.
+    pub(crate) fn accept(self, year: i16) -> bool {
+        (2000..=self.last / 10 * 10 + 9).contains(&year)
+    }
+
     fn expression(self) -> String {
         format!(r"20[0-{}]\d", self.last / 10 % 10)
     }

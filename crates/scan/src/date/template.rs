@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::hot::Hot;
 use super::pattern::{self, MONTHS, PatternError, WEEKDAYS, Years};
 use super::stamp::{Moment, Stamp, Week};
 use super::zones::offset_minutes;
@@ -57,6 +58,8 @@ pub(crate) struct Template {
     pub(crate) bound_end: bool,
     /// How much it is preferred.
     pub(crate) weight: f64,
+    /// What reads most of its dates without the expression.
+    pub(crate) hot: Option<Hot>,
     value: Value,
 }
 
@@ -171,7 +174,7 @@ impl Template {
             _ => name.to_owned(),
         };
         let expression = Arc::new(expression);
-        Ok(Self { name, expression, bound_start, bound_end, weight: 1.0, value })
+        Ok(Self { name, expression, bound_start, bound_end, weight: 1.0, hot: None, value })
     }
 
     /// Reads what the last search of `searcher` found in `line`.

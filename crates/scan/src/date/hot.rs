@@ -1,0 +1,145 @@
+//! Byte parsers for the two forms of dates that most logs begin with.
+//!
+//! They read what their template's expression would, and nothing else: wherever the expression
+//! could take more of the line, or less, they leave the line to it. A test compares both.
+
+use super::pattern::{MONTHS, Years};
+use super::stamp::{Moment, Stamp};
+
+/// A form that is read byte by byte, at the start of a line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Hot {
+    /// `Jan 23 21:59:59`, as syslog writes it.
+    Syslog,
+    /// `2005-01-23T21:59:59.981746+02:00` and its kin.
+    Iso(Years),
+}
+
+impl Hot {
+    /// The date at the start of `line`: its length, and what it says.
+    pub(crate) fn read(self, line: &[u8]) -> Option<(usize, Moment)> {
+        let (len, stamp) = match self {
+            Self::Syslog => syslog(line)?,
+            Self::Iso(years) => iso(line, years)?,
+        };
+        Some((len, Moment::Civil(stamp)))
+    }
+}
+
+fn syslog(line: &[u8]) -> Option<(usize, Stamp)> {
+    const LEN: usize = "Jan 23 21:59:59".len();
+    let (stamp, rest) = line.split_at_checked(LEN)?;
+    let month = MONTHS.iter().position(|name| begins(stamp, name.as_bytes()))?;
+    let day = match [stamp[4], stamp[5]] {
+        [b' ', low] => pair([b'0', low], 1, 9)?,
+        digits => pair(digits, 1, 31)?,
+    };
+    if [stamp[3], stamp[6]] != *b"  " {
+        return None;
+    }
+    let (hour, minute, second) = clock(&stamp[7..], 29)?;
+    // A fraction or a year would belong to it, and a letter would change where it ends.
+    match rest {
+        [] | [b' ', b'\x21'..=b'1' | b'3'..=b'~', ..] => {}
+        [found, ..] if found.is_ascii() && !is_word(*found) && !matches!(found, b' ' | b'.') => {}
+        _ => return None,
+    }
+    let (month, day) = (Some(i8::try_from(month + 1).ok()?), Some(day));
+    Some((LEN, Stamp { month, day, hour, minute, second, ..Stamp::default() }))
+}
+
+fn iso(line: &[u8], years: Years) -> Option<(usize, Stamp)> {
+    const LEN: usize = "2005-01-23T21:59:59".len();
+    let (stamp, rest) = line.split_at_checked(LEN)?;
+    let separator = stamp[4];
+    if !matches!(separator, b'-' | b'/' | b'.')
+        || stamp[7] != separator
+        || !matches!(stamp[10], b'T' | b' ')
+        || stamp[..2] != *b"20"
+    {
+        return None;
+    }
+    let year = 2000 + i16::from(pair([stamp[2], stamp[3]], 0, 99)?);
+    let month = Some(pair([stamp[5], stamp[6]], 1, 12)?);
+    let day = Some(pair([stamp[8], stamp[9]], 1, 31)?);
+    let (hour, minute, second) = clock(&stamp[11..], 23)?;
+    let (n_fraction, rest) = fraction(rest)?;
+    let (n_zone, offset) = zone(rest)?;
+    if !years.accept(year) {
+        return None;
+    }
+    let stamp =
+        Stamp { year: Some(year), month, day, hour, minute, second, offset, ..Stamp::default() };
+    Some((LEN + n_fraction + n_zone, stamp))
+}
+
+/// The length of a fraction of a second, and what follows it.
+fn fraction(rest: &[u8]) -> Option<(usize, &[u8])> {
+    match rest {
+        [b'.' | b',', after @ ..] => match digits(after) {
+            0 => Some((0, rest)),
+            n @ 1..=6 => Some((n + 1, &after[n..])),
+            _ => None,
+        },
+        _ => Some((0, rest)),
+    }
+}
+
+/// The length of a zone that follows at once, and its minutes ahead of UTC.
+fn zone(rest: &[u8]) -> Option<(usize, Option<i32>)> {
+    let (len, offset) = match rest {
+        [b'Z', ..] => (1, Some(0)),
+        [sign @ (b'+' | b'-'), h1 @ b'0'..=b'1', h0, after @ ..] => {
+            let (n_colon, minutes) = match after {
+                [b':', m1, m0, ..] => (1, [*m1, *m0]),
+                [m1, m0, ..] => (0, [*m1, *m0]),
+                _ => return None,
+            };
+            let minutes =
+                60 * i32::from(pair([*h1, *h0], 0, 19)?) + i32::from(pair(minutes, 0, 99)?);
+            (5 + n_colon, Some(if *sign == b'-' { -minutes } else { minutes }))
+        }
+        // A zone may follow a space, or be a word.
+        [b' ', b'!'..=b'*' | b','..=b',' | b'.'..=b'F' | b'H'..=b'T' | b'V'..=b'Y', ..] => {
+            (0, None)
+        }
+        [b' ', b'['..=b'~', ..] => (0, None),
+        [found, ..] if !found.is_ascii() || is_word(*found) || found.is_ascii_whitespace() => {
+            return None;
+        }
+        [b'+' | b'-' | b'\x0b' | b'\x1c'..=b'\x1f', ..] => return None,
+        _ => (0, None),
+    };
+    match rest.get(len) {
+        Some(found) if !found.is_ascii() || (len > 0 && is_word(*found)) => None,
+        _ => Some((len, offset)),
+    }
+}
+
+/// `21:59:59`.
+fn clock(text: &[u8], last_hour: i8) -> Option<(i8, i8, i8)> {
+    let [h1, h0, b':', m1, m0, b':', s1, s0] = *text else { return None };
+    Some((pair([h1, h0], 0, last_hour)?, pair([m1, m0], 0, 59)?, pair([s1, s0], 0, 59)?))
+}
+
+/// Two digits that make a number of this range.
+fn pair(digits: [u8; 2], least: i8, most: i8) -> Option<i8> {
+    if !digits[0].is_ascii_digit() || !digits[1].is_ascii_digit() {
+        return None;
+    }
+    let number = i8::try_from((digits[0] - b'0') * 10 + (digits[1] - b'0')).ok()?;
+    (least..=most).contains(&number).then_some(number)
+}
+
+fn digits(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Whether `stamp` begins with the first three letters of a month, the first one large.
+fn begins(stamp: &[u8], name: &[u8]) -> bool {
+    stamp[0] == name[0].to_ascii_uppercase() && stamp[1..3] == name[1..3]
+}
