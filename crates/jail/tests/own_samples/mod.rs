@@ -13,17 +13,11 @@ use crate::{literal, ours};
 /// A literal must be as long as this to tell one line from another.
 const SHORTEST_LITERAL: usize = 3;
 
-/// Filters whose forgeries fail2ban's samples hold already.
-const WITHOUT_OWN_SAMPLES: [&str; 1] = ["sshd"];
-
 #[test]
 fn our_filters_find_who_failed_in_our_samples() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/own_samples");
     let mut wrong = Vec::new();
     for name in ours::names() {
-        if WITHOUT_OWN_SAMPLES.contains(&name.as_str()) {
-            continue;
-        }
         let log = fs::read_to_string(folder.join(format!("{name}.log")));
         let log = log.unwrap_or_else(|error| panic!("{name} has no samples: {error}"));
         wrong.extend(check(&name, &log));
