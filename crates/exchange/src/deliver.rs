@@ -95,6 +95,14 @@ impl Deliverer {
         Self { store, row, manner, connection, batch: MAX_BATCH }
     }
 
+    /// Goes on after a pause, with what is on disk about the destination now.
+    pub(crate) fn resume(self, row: DestinationRow) -> Self {
+        if row.destination == self.row.destination {
+            return Self { row, ..self };
+        }
+        Self::new(self.store, row, self.manner)
+    }
+
     /// Does the next piece of work.
     pub(crate) fn step(&mut self, now: Timestamp) -> Result<Step, StoreError> {
         if self.row.trouble.next_try.is_some_and(|next_try| next_try > now) {

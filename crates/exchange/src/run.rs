@@ -197,6 +197,8 @@ struct Exchange {
     /// Held by each delivery as well: it ends with the last of them.
     lock: Arc<Lock>,
     deliveries: HashMap<i64, Delivery>,
+    /// Between two deliveries, with their connections.
+    idle: HashMap<i64, Deliverer>,
     /// Whether the last turn failed at the disk, and that was said.
     is_failing: bool,
 }
@@ -234,6 +236,7 @@ impl Exchange {
             stop: stop.clone(),
             lock: Arc::new(lock),
             deliveries: HashMap::new(),
+            idle: HashMap::new(),
             is_failing: false,
         })
     }
@@ -329,15 +332,17 @@ impl Exchange {
     }
 
     /// Starts a delivery, which ends when nothing of its destination is due any more.
-    fn deliver(&self, row: DestinationRow) -> Delivery {
+    fn deliver(&mut self, row: DestinationRow) -> Delivery {
         let is_done = Arc::new(AtomicBool::new(false));
         let done = Arc::clone(&is_done);
         let (stop, held) = (self.stop.clone(), Arc::clone(&self.lock));
-        let (store, manner) = (Arc::clone(&self.store), self.manner.clone());
+        let name = row.destination.name.clone();
+        let mut deliverer = match self.idle.remove(&row.id) {
+            Some(idle) => idle.resume(row),
+            None => Deliverer::new(Arc::clone(&self.store), row, self.manner.clone()),
+        };
         let thread = thread::spawn(move || {
             let _held = held;
-            let name = row.destination.name.clone();
-            let mut deliverer = Deliverer::new(store, row, manner);
             while !stop.is_stopped() {
                 match deliverer.step(Timestamp::now()) {
                     Ok(Step::Did) => {}
@@ -351,15 +356,18 @@ impl Exchange {
             }
             done.store(true, Ordering::SeqCst);
             stop.ring();
+            deliverer
         });
         Delivery { is_done, thread }
     }
 
     /// Lets go of the deliveries that are done.
     fn reap(&mut self) {
-        for (_, delivery) in self.deliveries.extract_if(|_, it| it.is_done()) {
+        for (id, delivery) in self.deliveries.extract_if(|_, it| it.is_done()) {
             // A thread that panicked has said so already; its destination is due again.
-            let _ = delivery.thread.join();
+            if let Ok(deliverer) = delivery.thread.join() {
+                self.idle.insert(id, deliverer);
+            }
         }
     }
 
@@ -384,7 +392,7 @@ impl Exchange {
 struct Delivery {
     /// Set before the bell is rung, when the thread itself is not quite finished.
     is_done: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Deliverer>,
 }
 
 impl Delivery {

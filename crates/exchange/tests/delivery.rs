@@ -2,114 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
+mod bench;
 mod stand_in;
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use bench::{BEGIN, Bench, PATIENCE, address, ban, database, report, reports, setup, wait_for};
 use exchange::{
     Addressee, Destination, Ended, EventChoice, Mode, Policy, Publish, Report, Setup, Stop, keys,
     run, spool,
 };
-use jail::{Ban, BanTime, Subject};
-use jiff::Timestamp;
 use stand_in::{KEY, StandIn, Trouble};
-
-/// When the first ban of each test is.
-const BEGIN: i64 = 1_795_328_415;
-/// How long a delivery may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A state folder, a server, and the article's destination there.
-struct Bench {
-    folder: tempfile::TempDir,
-    server: StandIn,
-    event: String,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self::with(StandIn::start())
-    }
-
-    fn with(server: StandIn) -> Self {
-        let event = server.add_event(false);
-        Self { folder: tempfile::tempdir().unwrap(), server, event }
-    }
-
-    fn state(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn to(&self) -> Addressee {
-        let key = KEY.to_owned().into();
-        let key_file = keys::put(self.state(), &self.server.url(), &self.event, &key).unwrap();
-        Addressee { url: self.server.url(), event: self.event.clone(), sightings: true, key_file }
-    }
-
-    /// Reports bans, as `fail2misp report` does.
-    fn report(&self, reports: &[Report]) {
-        spool::put(self.state(), reports).unwrap();
-    }
-
-    /// Delivers until nothing waits.
-    fn deliver(&self) {
-        self.deliver_with(Vec::new());
-    }
-
-    fn deliver_with(&self, destinations: Vec<Destination>) {
-        let setup = Setup { destinations, ..setup(self.state()) };
-        assert_eq!(run(setup, &Stop::default()).unwrap(), Ended::Empty);
-    }
-
-    fn key_file(&self) -> PathBuf {
-        let path = self.state().join("misp.key");
-        fs::write(&path, format!("{KEY}\n")).unwrap();
-        path
-    }
-
-    fn configured(&self, event: EventChoice) -> Destination {
-        let mut it = Destination::new("main", &self.server.url(), event, self.key_file());
-        it.transport.timeout = Duration::from_secs(5);
-        it
-    }
-}
-
-fn setup(state: &Path) -> Setup {
-    Setup {
-        site: "web-1".into(),
-        first_retry: Duration::from_millis(20),
-        ..Setup::new(state.to_owned(), Mode::UntilEmpty { limit: PATIENCE })
-    }
-}
-
-fn ban(subject: &str, jail: &str, second: i64) -> Ban {
-    let time = Timestamp::from_second(BEGIN + second).unwrap();
-    Ban {
-        jail: jail.into(),
-        subject: Subject::from(subject),
-        time,
-        bantime: BanTime::Seconds(600),
-        n_failures: 5,
-        first_failure: time,
-        last_failure: time,
-        matches: Vec::new(),
-    }
-}
-
-fn report(to: &Addressee, subject: &str, second: i64) -> Report {
-    Report { ban: ban(subject, "sshd", second), restored: false, to: Some(to.clone()) }
-}
-
-/// Bans of as many different addresses, a second apart.
-fn reports(to: &Addressee, n: u32) -> Vec<Report> {
-    (0..n).map(|n| report(to, &address(n), i64::from(n))).collect()
-}
-
-fn address(n: u32) -> String {
-    std::net::Ipv4Addr::from(0x2d21_0000 + n).to_string()
-}
 
 #[test]
 fn a_ban_becomes_an_attribute_and_the_next_a_sighting() {
@@ -540,16 +444,4 @@ fn our_own_event_is_named_in_the_same_way_each_time() {
     let (other, unpublished) = publish(Publish::Never);
     assert_eq!(one, other);
     assert_eq!((published, unpublished), (true, false));
-}
-
-fn database(state: &Path) -> rusqlite::Connection {
-    rusqlite::Connection::open(state.join("exchange/exchange.db")).unwrap()
-}
-
-fn wait_for(what: &str, mut until: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !until() {
-        assert!(Instant::now() < end, "{what} did not come");
-        thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +57,15 @@ pub(crate) struct Event {
     pub(crate) published: bool,
     pub(crate) n_published: usize,
     pub(crate) attributes: Vec<Attribute>,
+    /// Where each value is among them.
+    places: HashMap<String, usize>,
+}
+
+impl Event {
+    fn live(&self, value: &str) -> Option<&Attribute> {
+        let place = self.places.get(value)?;
+        Some(&self.attributes[*place]).filter(|it| !it.is_deleted)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +80,8 @@ pub(crate) struct Sighting {
 pub(crate) struct State {
     pub(crate) events: Vec<Event>,
     pub(crate) sightings: Vec<Sighting>,
+    sighting_uuids: HashSet<String>,
+    attribute_uuids: HashSet<String>,
     pub(crate) blocked: HashSet<String>,
     pub(crate) key: String,
     /// Rights that the key has not: `sightings`, `publish`, `bulk` (the call does not exist).
@@ -323,8 +334,7 @@ fn answer(state: &mut State, request: &Request) -> (u16, Value) {
             let event = event_mut(state, body["eventid"].as_str().unwrap());
             let found: Vec<Value> = event
                 .into_iter()
-                .flat_map(|event| &event.attributes)
-                .filter(|it| !it.is_deleted && wanted.contains(&it.value.as_str()))
+                .flat_map(|event| wanted.iter().filter_map(|value| event.live(value)))
                 .map(attribute_shown)
                 .collect();
             (200, json!({"response": {"Attribute": found}}))
@@ -339,13 +349,8 @@ fn answer(state: &mut State, request: &Request) -> (u16, Value) {
             for sighting in body.as_array().unwrap() {
                 let text = |name: &str| sighting[name].as_str().unwrap().to_owned();
                 assert!(text("source").len() <= 255);
-                let is_known = state.sightings.iter().any(|it| it.uuid == text("uuid"));
-                let has_attribute = state
-                    .events
-                    .iter()
-                    .flat_map(|event| &event.attributes)
-                    .any(|it| it.uuid == text("attribute_uuid") && !it.is_deleted);
-                if !is_known && has_attribute {
+                let has_attribute = state.attribute_uuids.contains(&text("attribute_uuid"));
+                if has_attribute && state.sighting_uuids.insert(text("uuid")) {
                     n_added += 1;
                     state.sightings.push(Sighting {
                         uuid: text("uuid"),
@@ -414,17 +419,21 @@ fn add_attributes(state: &mut State, event: &str, body: &Value) -> (u16, Value) 
     if state.max_batch.is_some_and(|max| items.len() > max) {
         return (413, Value::Null);
     }
-    let taken: HashSet<String> =
-        state.events.iter().flat_map(|it| &it.attributes).map(|it| it.uuid.clone()).collect();
-    let Some(event) = event_mut(state, event) else {
+    let mut taken = std::mem::take(&mut state.attribute_uuids);
+    let answer = add_to(event_mut(state, event), &items, &mut taken);
+    state.attribute_uuids = taken;
+    answer
+}
+
+fn add_to(event: Option<&mut Event>, items: &[Value], taken: &mut HashSet<String>) -> (u16, Value) {
+    let Some(event) = event else {
         return (404, json!({"name": "Invalid event", "message": "Invalid event", "url": "/"}));
     };
     let (mut saved, mut errors) = (Vec::new(), serde_json::Map::new());
     for (index, item) in items.iter().enumerate() {
         let text = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
         let mut fields = serde_json::Map::new();
-        let is_there = |it: &Attribute| !it.is_deleted && it.value == text("value");
-        if event.attributes.iter().any(is_there) {
+        if event.live(&text("value")).is_some() {
             let text = "A similar attribute already exists for this event.";
             fields.insert("value".into(), json!([text]));
         }
@@ -450,6 +459,8 @@ fn add_attributes(state: &mut State, event: &str, body: &Value) -> (u16, Value) 
             is_deleted: false,
         };
         saved.push(attribute_shown(&attribute));
+        taken.insert(attribute.uuid.clone());
+        event.places.insert(attribute.value.clone(), event.attributes.len());
         event.attributes.push(attribute);
         event.published = false;
     }
