@@ -21,7 +21,11 @@
 mod answer;
 mod api;
 mod csv;
+mod feed;
+mod fresh;
+mod instant;
 pub mod keys;
+mod lists;
 mod page;
 mod request;
 mod seen;
@@ -39,6 +43,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::api::Api;
+use crate::fresh::Tags;
 use crate::keys::{Key, Keys, KeysError, Role};
 use crate::page::Sessions;
 use crate::server::Server;
@@ -54,6 +59,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Serve plain HTTP beyond loopback too: keys then travel readable.
     pub insecure_http: bool,
+    /// Serve feed and lists to whoever asks: for firewalls that cannot show a key.
+    pub public_lists: bool,
     /// The organisation that events belong to, as other MISPs will read it.
     pub organisation: String,
 }
@@ -65,6 +72,7 @@ impl Settings {
             data: data.into(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             insecure_http: false,
+            public_lists: false,
             organisation: "fail2misp".to_owned(),
         }
     }
@@ -188,7 +196,13 @@ impl Hub {
     /// When the runtime cannot be started.
     pub fn run(self, stop: &StopHandle) -> Result<(), HubError> {
         let api = Api { store: Arc::new(self.store) };
-        let server = Server { api, keys: self.keys, sessions: Sessions::default() };
+        let server = Server {
+            api,
+            keys: self.keys,
+            sessions: Sessions::default(),
+            tags: Tags::default(),
+            public_lists: self.settings.public_lists,
+        };
         server::serve(self.listener, server, stop.0.subscribe()).map_err(HubError::Serve)
     }
 }

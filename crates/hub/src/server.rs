@@ -12,17 +12,20 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body as Bytes, to_bytes};
 use axum::extract::{Request as Incoming, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::Response;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::answer::{Answer, Fault};
 use crate::api::Api;
+use crate::fresh::Tags;
 use crate::keys::{KeyRecord, Keys};
 use crate::page::{Page, Sessions, Visit};
 use crate::request::{Body, Path, Request};
+use crate::{feed, lists};
 
 /// Threads of the runtime; they only move bytes.
 const WORKERS: usize = 2;
@@ -49,6 +52,8 @@ pub(crate) struct Server {
     pub(crate) api: Api,
     pub(crate) keys: Keys,
     pub(crate) sessions: Sessions,
+    pub(crate) tags: Tags,
+    pub(crate) public_lists: bool,
 }
 
 /// Serves until `stop` turns true.
@@ -69,7 +74,8 @@ pub(crate) fn serve(
         let router = Router::new()
             .fallback(answer)
             .with_state(Arc::new(server))
-            .layer(RequestDecompressionLayer::new().gzip(true));
+            .layer(RequestDecompressionLayer::new().gzip(true))
+            .layer(CompressionLayer::new().gzip(true).compress_when(is_file));
         let serving = axum::serve(listener, router).with_graceful_shutdown(stopped(stop.clone()));
         let late = async {
             stopped(stop).await;
@@ -117,6 +123,8 @@ async fn read_and_answer(server: Arc<Server>, incoming: Incoming) -> Answer {
 enum Visitor {
     /// A program with a key.
     Holder(KeyRecord),
+    /// Whoever may fetch a list or a feed.
+    Fetcher,
     /// A browser, logged in or not.
     Browser,
 }
@@ -126,7 +134,7 @@ impl Visitor {
     const fn max_body(&self) -> usize {
         match self {
             Self::Holder(_) => MAX_BODY,
-            Self::Browser => MAX_FORM,
+            Self::Fetcher | Self::Browser => MAX_FORM,
         }
     }
 }
@@ -155,6 +163,9 @@ impl Server {
             let text = "We require more vespene gas.";
             return Err(Answer::json(&serde_json::json!({ "message": text })));
         }
+        if is_file_of(path) {
+            return self.fetcher(headers, path);
+        }
         // MISP's old exports answer a program that does not say what it accepts.
         if !wants_json(headers, path) && path.action != "restSearch" {
             return Ok(Visitor::Browser);
@@ -163,6 +174,39 @@ impl Server {
             Ok(Some(holder)) => Ok(Visitor::Holder(holder)),
             Ok(None) => Err(stranger().answer(&path.target)),
             Err(fault) => Err(fault.answer(&path.target)),
+        }
+    }
+
+    /// Lists and feeds are fetched by programs that know no more than a name and a password, and
+    /// fetched again and again: what has not changed is answered here.
+    fn fetcher(&self, headers: &HeaderMap, path: &Path) -> Result<Visitor, Answer> {
+        let known = self.public_lists
+            || match self.holder(headers) {
+                Ok(holder) => holder.is_some(),
+                Err(fault) => return Err(fault.answer(&path.target)),
+            };
+        if !known {
+            let refused = stranger().answer(&path.target);
+            let basic = HeaderValue::from_static("Basic realm=\"hub\"");
+            return Err(Answer { status: StatusCode::UNAUTHORIZED, ..refused }
+                .with(header::WWW_AUTHENTICATE, basic));
+        }
+        let (generation, now) = (self.api.store.generation(), Timestamp::now().as_second());
+        let unchanged = self.tags.unchanged(&path.target, headers, generation, now);
+        unchanged.map_or(Ok(Visitor::Fetcher), Err)
+    }
+
+    /// Makes a list or a file of the feed.
+    fn file(&self, path: &Path, headers: &HeaderMap, now: i64) -> Answer {
+        // Before it is read: a change meanwhile makes the tag stale, not wrong.
+        let generation = self.api.store.generation();
+        let made = match &*path.controller {
+            "feed" => feed::answer(&self.api.store, path),
+            _ => lists::answer(&self.api.store, &self.keys, path, now),
+        };
+        match made {
+            Ok(answer) => self.tags.tagged(&path.target, headers, generation, now, answer),
+            Err(fault) => fault.answer(&path.target),
         }
     }
 
@@ -180,6 +224,7 @@ impl Server {
             Visitor::Holder(holder) => {
                 self.api.answer(&Request { method, path, body, holder, now })
             }
+            Visitor::Fetcher => self.file(&path, headers, now),
             Visitor::Browser => {
                 let visit = Visit { method: &method, path: &path, headers, body: &body, now };
                 let page =
@@ -194,11 +239,53 @@ impl Server {
     fn holder(&self, headers: &HeaderMap) -> Result<Option<KeyRecord>, Fault> {
         let text = |name| headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok());
         let key = text("authorization").or_else(|| text("x-misp-auth")).map(str::trim);
-        match key {
-            Some(key) => Ok(self.keys.holder(key)?),
+        match key.map(|key| key.strip_prefix("Basic ").map_or(key.to_owned(), password)) {
+            Some(key) => Ok(self.keys.holder(&key)?),
             None => Ok(None),
         }
     }
+}
+
+/// The password of HTTP's basic authentication: a key, whatever the name before it.
+fn password(encoded: &str) -> String {
+    let bytes = base64(encoded.trim());
+    let text = String::from_utf8_lossy(&bytes);
+    text.split_once(':').map_or(String::new(), |(_, password)| password.to_owned())
+}
+
+/// RFC 4648, section 4; what is none of its letters ends it.
+fn base64(text: &str) -> Vec<u8> {
+    let value = |letter: u8| match letter {
+        b'A'..=b'Z' => Some(letter - b'A'),
+        b'a'..=b'z' => Some(letter - b'a' + 26),
+        b'0'..=b'9' => Some(letter - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut held, mut n_bits) = (0_u32, 0);
+    for letter in text.bytes().map_while(value) {
+        held = held << 6 | u32::from(letter);
+        n_bits += 6;
+        if n_bits >= 8 {
+            n_bits -= 8;
+            bytes.push(u8::try_from(held >> n_bits & 0xff).expect("eight bits"));
+        }
+    }
+    bytes
+}
+
+/// Whether the path is a list or a part of the feed.
+fn is_file_of(path: &Path) -> bool {
+    matches!(&*path.controller, "feed" | "lists")
+}
+
+/// Whether an answer is a file that is worth packing: lists and feeds carry a tag, and nothing
+/// else does. The answers of the API are for the local network, where packing costs more than it
+/// saves.
+fn is_file(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    headers.contains_key(header::ETAG)
 }
 
 fn wants_json(headers: &HeaderMap, path: &Path) -> bool {
@@ -213,4 +300,17 @@ fn stranger() -> Fault {
         "Authentication failed. Please make sure you pass the API key of an API enabled user \
          along in the Authorization header.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_what_follows_the_name() {
+        assert_eq!(password("YW55OmtleTp3aXRoOmNvbG9ucw=="), "key:with:colons");
+        assert_eq!(password("OmtleQ"), "key");
+        assert_eq!(password("a2V5"), ""); // no colon, no password
+        assert_eq!(password("%%%"), "");
+    }
 }

@@ -421,6 +421,11 @@ impl<'a> OrganisationShape<'a> {
         Self { id: Some(ORGANISATION), name: &it.name, uuid: Some(it.uuid), local: None }
     }
 
+    /// As a feed names who made an event.
+    pub(crate) fn of_feed(it: &'a Organisation) -> Self {
+        Self { id: None, name: &it.name, uuid: Some(it.uuid), local: None }
+    }
+
     pub(crate) fn name_alone(it: &'a Organisation) -> Self {
         Self { id: None, name: &it.name, uuid: None, local: None }
     }

@@ -203,7 +203,7 @@ fn shown(api: &Api, name: Name, content: Content) -> Result<Answer, Fault> {
 
 /// How much of an event is shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Metadata,
     WithoutDeleted,
     WithDeleted,
@@ -211,7 +211,7 @@ pub(super) enum Content {
 
 /// An event with what is shown of it.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(crate) struct Whole {
     event: Event,
     tags: Vec<Attached>,
     attributes: Option<Vec<Held>>,
@@ -226,7 +226,7 @@ struct Held {
 }
 
 impl Whole {
-    pub(super) fn load(
+    pub(crate) fn load(
         db: &Connection,
         event: Event,
         content: Content,
@@ -250,7 +250,7 @@ impl Whole {
         Ok(Self { event, tags, attributes: Some(held.collect()) })
     }
 
-    pub(super) fn shape<'a>(&'a self, organisation: &'a Organisation) -> EventShape<'a> {
+    pub(crate) fn shape<'a>(&'a self, organisation: &'a Organisation) -> EventShape<'a> {
         let mut shape = match &self.attributes {
             None => EventShape::metadata(&self.event, organisation),
             Some(held) => {

@@ -9,6 +9,8 @@ mod search;
 mod sightings;
 mod tags;
 
+pub(crate) use self::events::{Content, Whole};
+
 use std::sync::Arc;
 
 use axum::http::Method;

@@ -12,6 +12,7 @@ use super::events::{Content, Whole};
 use super::filter::{self, Search};
 use crate::answer::{Answer, Fault};
 use crate::csv;
+use crate::feed::md5_of;
 use crate::request::{Request, text};
 use crate::shape::{AttributeShape, EventContext, EventOfAttribute, SightingShape, TagShape};
 use crate::store::attribute::{self, Attribute};
@@ -27,6 +28,8 @@ enum Format {
     Csv,
     /// A value on each line.
     Text,
+    /// The MD5 of a value on each line.
+    Cache,
     /// How many there are.
     Count,
 }
@@ -37,6 +40,7 @@ impl Format {
             "json" => Ok(Self::Json),
             "csv" => Ok(Self::Csv),
             "text" => Ok(Self::Text),
+            "cache" => Ok(Self::Cache),
             "count" => Ok(Self::Count),
             _ => Err(Fault::refused(StatusCode::NOT_FOUND, "Invalid output format.")),
         }
@@ -47,6 +51,7 @@ impl Format {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Text => "text",
+            Self::Cache => "cache",
             Self::Count => "count",
         }
     }
@@ -55,7 +60,7 @@ impl Format {
         match self {
             Self::Json => "application/json; charset=UTF-8",
             Self::Csv => "text/csv; charset=UTF-8",
-            Self::Text | Self::Count => "text/plain; charset=UTF-8",
+            Self::Text | Self::Cache | Self::Count => "text/plain; charset=UTF-8",
         }
     }
 
@@ -64,7 +69,7 @@ impl Format {
         let response_format = match self {
             Self::Json => "json",
             Self::Csv => "csv",
-            Self::Text | Self::Count => "txt",
+            Self::Text | Self::Cache | Self::Count => "txt",
         };
         Answer::new(StatusCode::OK, self.content_type(), body)
             .with(HeaderName::from_static("x-result-count"), HeaderValue::from(n_found))
@@ -100,7 +105,8 @@ pub(super) fn attributes(api: &Api, request: &Request) -> Result<Answer, Fault> 
     let (body, n_found) = api.store.read(|db| match format {
         Format::Json => found_json(db, &search, api),
         Format::Csv => found_csv(db, &search, api),
-        Format::Text => found_text(db, &search.filter),
+        Format::Text => found_text(db, &search.filter, |value| value.to_string()),
+        Format::Cache => found_text(db, &search.filter, |value| md5_of(&value.to_string())),
         Format::Count => found_count(db, &search.filter),
     })?;
     Ok(format.answer(body, counted(n_found, page)))
@@ -206,13 +212,18 @@ fn json_response<'a>(attributes: &'a [AttributeShape<'a>]) -> impl serde::Serial
     Response { response: Inner { attributes } }
 }
 
-fn found_text(db: &Connection, filter: &Filter) -> Result<(Vec<u8>, usize), Fault> {
+fn found_text(
+    db: &Connection,
+    filter: &Filter,
+    line: fn(&Normal) -> String,
+) -> Result<(Vec<u8>, usize), Fault> {
     let (mut body, mut n_found) = (Vec::new(), 0);
     let limit = limit(filter);
     search::attributes(db, filter, "value1, value2", |row| {
         if n_found < limit {
             let value = Normal { first: row.get(0)?, second: row.get(1)? };
-            body.extend_from_slice(format!("{value}\n").as_bytes());
+            body.extend_from_slice(line(&value).as_bytes());
+            body.push(b'\n');
         }
         n_found += 1;
         Ok(())
@@ -391,7 +402,8 @@ fn of_events(
     let search = Search { filter, fields: search.fields.clone() };
     let (body, _) = match format {
         Format::Csv => found_csv(db, &search, api)?,
-        Format::Text => found_text(db, &search.filter)?,
+        Format::Text => found_text(db, &search.filter, |value| value.to_string())?,
+        Format::Cache => found_text(db, &search.filter, |value| md5_of(&value.to_string()))?,
         Format::Json | Format::Count => found_count(db, &search.filter)?,
     };
     Ok(body)

@@ -11,14 +11,16 @@
 
 pub(crate) mod attribute;
 pub(crate) mod event;
+pub(crate) mod listed;
 pub(crate) mod overview;
 pub(crate) mod search;
 pub(crate) mod sighting;
 pub(crate) mod tag;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -78,6 +80,8 @@ pub(crate) struct Store {
     readers: Mutex<Vec<Connection>>,
     jobs: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
+    /// How many groups of changes were committed.
+    generation: Arc<AtomicU64>,
     /// The organisation that all events belong to.
     pub(crate) organisation: Organisation,
 }
@@ -114,15 +118,18 @@ impl Store {
             instance: identity(&db, "instance")?,
         };
         let (jobs, inbox) = mpsc::sync_channel(MAX_WAITING);
+        let generation = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&generation);
         let writer = thread::Builder::new()
             .name("hub-writer".to_owned())
-            .spawn(move || write_all(db, &inbox))
+            .spawn(move || write_all(db, &inbox, &counted))
             .map_err(|error| StoreError::Commit(error.to_string()))?;
         Ok(Self {
             path: path.to_owned(),
             readers: Mutex::default(),
             jobs: Some(jobs),
             writer: Some(writer),
+            generation,
             organisation,
         })
     }
@@ -169,6 +176,11 @@ impl Store {
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(job).map_err(|_| StoreError::Closed)?;
         outcome.recv().map_err(|_| StoreError::Closed)?
+    }
+
+    /// A number that is another one after each change.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     fn reader(&self) -> Result<Connection, StoreError> {
@@ -224,10 +236,11 @@ fn identity(db: &Connection, name: &str) -> Result<Uuid, StoreError> {
 }
 
 /// The writer: wakes for a job, ends when the store is dropped.
-fn write_all(mut db: Connection, inbox: &Receiver<Job>) {
+fn write_all(mut db: Connection, inbox: &Receiver<Job>, generation: &AtomicU64) {
     while let Ok(first) = inbox.recv() {
         let mut replies = Vec::new();
         let committed = write_group(&mut db, first, inbox, &mut replies);
+        generation.fetch_add(1, Ordering::AcqRel);
         let failure = committed.err().map(|error| error.to_string());
         for reply in replies {
             reply(failure.clone().map_or(Ok(()), |it| Err(StoreError::Commit(it))));

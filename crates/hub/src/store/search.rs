@@ -183,7 +183,7 @@ fn by_event_tag(column: &str, terms: &[String]) -> (String, Vec<Sql>) {
     (sql, values)
 }
 
-fn by_any_tag(terms: &[String]) -> (String, Vec<Sql>) {
+pub(super) fn by_any_tag(terms: &[String]) -> (String, Vec<Sql>) {
     let (of_event, values1) = by_event_tag("attribute.event", terms);
     let (named, values2) = one_of("tag.name", terms);
     let sql = format!(

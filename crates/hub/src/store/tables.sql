@@ -65,6 +65,7 @@ CREATE TABLE sighting (
 );
 CREATE INDEX sighting_attribute ON sighting (attribute, date);
 CREATE INDEX sighting_date ON sighting (date);
+CREATE INDEX sighting_false ON sighting (attribute) WHERE type = 1;
 
 CREATE TABLE tag (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
