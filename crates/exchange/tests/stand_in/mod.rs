@@ -34,6 +34,8 @@ pub(crate) enum Trouble {
     Maintenance,
     /// The connection is closed without an answer and without work.
     Closed,
+    /// No answer, and no end of the connection.
+    Hangs,
 }
 
 #[derive(Clone, Debug)]
@@ -252,6 +254,12 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, stopping: &AtomicBool) {
                 say(to, 302, "text/html", "Location: /users/login\r\n", "")
             }
             Some(Trouble::Closed) => false,
+            Some(Trouble::Hangs) => {
+                // Until the client has lost patience and closes.
+                let mut byte = [0];
+                let _ = from.read(&mut byte);
+                false
+            }
             Some(Trouble::AnswerLost) => {
                 answer(&mut state.lock().unwrap(), &request);
                 false
