@@ -5,11 +5,12 @@
 //! connection, `mlfgained` clears it of what is pending. Followed step by step from fail2ban's
 //! `server/filter.py`, `_mergeFailure`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::fields::{Fields, Value};
+use crate::fields::Fields;
 
 /// Connections remembered at once; the oldest goes first. fail2ban's own number.
 const MOST_CONNECTIONS: usize = 100;
@@ -25,7 +26,7 @@ pub(crate) struct Case {
     /// Lines that are no failure unless another line is.
     kept: Vec<String>,
     /// All users that the connection tried.
-    users: BTreeSet<String>,
+    users: Vec<String>,
     /// A failure whose id is not known yet.
     pub(crate) pending: bool,
 }
@@ -34,6 +35,12 @@ impl Case {
     /// What one match caught on `lines`.
     pub(crate) fn new(fields: Fields, lines: Vec<String>) -> Self {
         Self { fields, matches: lines, ..Self::default() }
+    }
+
+    fn add_user(&mut self, user: Option<String>) {
+        if let Some(user) = user.filter(|user| !self.users.contains(user)) {
+            self.users.push(user);
+        }
     }
 
     /// Whether it is only remembered, as no failure by itself.
@@ -53,15 +60,16 @@ struct Remembered {
 /// The connections of one log.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    known: HashMap<String, Remembered>,
+    known: HashMap<Arc<str>, Remembered>,
+    /// Oldest first; those whose number is not known any more were forgotten.
+    order: VecDeque<(u64, Arc<str>)>,
     n_ever: u64,
 }
 
 impl Connections {
     /// Merges what `lines` of the connection `id` say into what is known of it.
     ///
-    /// The result is remembered, too, unless the connection ended: changes to it go back by
-    /// `keep`.
+    /// The result is to be given back by `keep`.
     pub(crate) fn merge(
         &mut self,
         id: &str,
@@ -72,14 +80,14 @@ impl Connections {
         let mut gained = fields.is_set("mlfgained");
         let mut no_failure = gained || fields.is_set("nofail");
         if gained && !fields.is_set("nofail") {
-            let reason = fields.get("mlfgained").cloned();
-            fields.set("nofail", reason);
+            let reason = fields.shown("mlfgained").map(|reason| reason.into_owned());
+            fields.set("nofail", &reason.unwrap_or_default());
         }
         let forget = fields.remove("mlfforget");
         let user = fields.text("user").filter(|user| !user.is_empty()).map(str::to_owned);
         let mut users_matter = true;
-        let mut case = if let Some(mut case) = self.get(id, now) {
-            case.users.extend(user);
+        let mut case = if let Some(mut case) = self.take(id, now) {
+            case.add_user(user);
             let had_no_failure = case.fields.remove("nofail");
             let had_gained = case.fields.remove("mlfgained");
             if gained {
@@ -99,7 +107,7 @@ impl Connections {
             if forget {
                 users_matter = false;
             } else {
-                case.users.extend(user);
+                case.add_user(user);
                 self.insert(id, now);
             }
             case
@@ -120,18 +128,17 @@ impl Connections {
         } else if !forget {
             case.kept.extend(lines);
         }
-        self.keep(id, &case);
         case
     }
 
-    /// Remembers a changed case, if its connection is remembered at all.
-    pub(crate) fn keep(&mut self, id: &str, case: &Case) {
+    /// Remembers a case, if its connection is remembered at all.
+    pub(crate) fn keep(&mut self, id: &str, case: Case) {
         if let Some(known) = self.known.get_mut(id) {
-            known.case = case.clone();
+            known.case = case;
         }
     }
 
-    fn get(&mut self, id: &str, now: Timestamp) -> Option<Case> {
+    fn take(&mut self, id: &str, now: Timestamp) -> Option<Case> {
         let known = self.known.get_mut(id)?;
         if known.until > now {
             return Some(std::mem::take(&mut known.case));
@@ -141,24 +148,21 @@ impl Connections {
     }
 
     fn insert(&mut self, id: &str, now: Timestamp) {
-        while self.known.len() >= MOST_CONNECTIONS {
-            let oldest = self.known.iter().min_by_key(|(_, known)| known.number);
-            let Some((oldest, until)) = oldest.map(|(id, known)| (id.clone(), known.until)) else {
-                break;
-            };
-            self.known.remove(&oldest);
-            if until > now {
+        while self.known.len() >= MOST_CONNECTIONS || self.order.len() >= 2 * MOST_CONNECTIONS {
+            let Some((number, oldest)) = self.order.pop_front() else { break };
+            if self.known.get(&oldest).is_none_or(|known| known.number != number) {
+                continue;
+            }
+            // Those that are over go without making room for the new one.
+            let gone = self.known.remove(&oldest);
+            if gone.is_some_and(|gone| gone.until > now) {
                 break;
             }
         }
         self.n_ever += 1;
+        let id: Arc<str> = id.into();
+        self.order.push_back((self.n_ever, Arc::clone(&id)));
         let until = now.saturating_add(REMEMBERED).unwrap_or(Timestamp::MAX);
-        let known = Remembered { case: Case::default(), number: self.n_ever, until };
-        self.known.insert(id.to_owned(), known);
+        self.known.insert(id, Remembered { case: Case::default(), number: self.n_ever, until });
     }
-}
-
-/// The text of a field that names a connection; a tuple as Python writes it.
-pub(crate) fn connection_id(fields: &Fields) -> Option<String> {
-    fields.get("mlfid").cloned().map(Value::into_text)
 }

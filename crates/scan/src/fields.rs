@@ -1,23 +1,30 @@
 //! The fields of a failure: what the named groups of its expressions caught.
 
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
 use crate::expression::tags::group_name;
 use crate::expression::{Expression, Searcher};
 
 /// Groups that give a failure's id.
 const ID_GROUPS: [&str; 4] = ["fid", "ip4", "ip6", "dns"];
+/// The group of `prefregex` that the other expressions go on with: no field.
+const CONTENT: &str = "content";
 
 /// A group that is merged into another after a match: `<F-ALT_USER>` and `<F-TUPLE_ID>`.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Merged {
-    from: String,
-    into: String,
+    from: Arc<str>,
+    into: Arc<str>,
 }
 
 /// The named groups of an expression.
 #[derive(Debug)]
 pub(crate) struct Groups {
     /// In the order in which they open: number and name.
-    named: Vec<(usize, String)>,
+    named: Vec<(usize, Arc<str>)>,
+    content: Option<usize>,
     alternatives: Vec<Merged>,
     tuples: Vec<Merged>,
 }
@@ -26,40 +33,55 @@ impl Groups {
     /// The groups of `expression`.
     pub(crate) fn of(expression: &Expression) -> Self {
         let numbered = expression.names().iter().enumerate();
-        let named = numbered.filter_map(|(index, name)| Some((index + 1, name.clone()?)));
+        let named = numbered.filter_map(|(index, name)| Some((index + 1, name.as_deref()?)));
+        let named: Vec<(usize, Arc<str>)> =
+            named.map(|(number, name)| (number, name.into())).collect();
         let merged = |prefix: &str| {
-            let names = expression.names().iter().flatten();
-            let mut merged: Vec<_> = names
-                .filter_map(|name| {
-                    let into = without_number(name.strip_prefix(prefix)?);
-                    Some(Merged { from: name.clone(), into: group_name(into) })
-                })
-                .collect();
+            let merge = |from: &Arc<str>| {
+                let into = group_name(without_number(from.strip_prefix(prefix)?)).into();
+                Some(Merged { from: Arc::clone(from), into })
+            };
+            let mut merged: Vec<_> = named.iter().filter_map(|(_, name)| merge(name)).collect();
             merged.sort();
             merged
         };
-        Self { named: named.collect(), alternatives: merged("alt_"), tuples: merged("tuple_") }
+        let (alternatives, tuples) = (merged("alt_"), merged("tuple_"));
+        let content = named.iter().find(|(_, name)| **name == *CONTENT).map(|(number, _)| *number);
+        Self { named, content, alternatives, tuples }
     }
 
-    /// What the last search of `searcher`, which was in `text`, caught.
-    pub(crate) fn caught(&self, searcher: &Searcher, text: &str) -> Fields {
-        let value = |number| searcher.group(number, text).map(|it| Value::Text(it.to_owned()));
-        let entries = self.named.iter().map(|(number, name)| (name.clone(), value(*number)));
-        let mut fields = Fields { entries: entries.collect() };
+    /// What the last search of `searcher`, which was in `text`, adds to `fields`: every group,
+    /// those that took no part in the match as unset.
+    pub(crate) fn add(&self, searcher: &Searcher, text: &str, fields: &mut Fields) {
+        let fresh = fields.entries.is_empty();
+        fields.entries.reserve(self.named.len());
+        for (number, name) in self.named.iter().filter(|(number, _)| Some(*number) != self.content)
+        {
+            let value = fields.store(searcher.group(*number, text));
+            match fresh {
+                true => fields.entries.push((Arc::clone(name), value)),
+                false => fields.put(name, value),
+            }
+        }
         for Merged { from, into } in &self.alternatives {
             if fields.is_set(from) && !fields.is_set(into) {
-                fields.set(into, fields.get(from).cloned());
+                let value = fields.value(from).cloned().unwrap_or(Value::Unset);
+                fields.put(into, value);
             }
         }
         for Merged { from, into } in &self.tuples {
-            let mut parts = match fields.get(into).cloned() {
-                Some(Value::Tuple(parts)) => parts,
-                other => vec![other.map(Value::into_text)],
+            let mut parts = match fields.value(into) {
+                Some(Value::Tuple(parts)) => parts.clone(),
+                _ => vec![fields.text(into).map(str::to_owned)],
             };
             parts.push(fields.text(from).map(str::to_owned));
-            fields.set(into, Some(Value::Tuple(parts)));
+            fields.put(into, Value::Tuple(parts));
         }
-        fields
+    }
+
+    /// The content that the last search of `searcher` caught, if it is not empty.
+    pub(crate) fn content<'t>(&self, searcher: &Searcher, text: &'t str) -> Option<&'t str> {
+        searcher.group(self.content?, text).filter(|content| !content.is_empty())
     }
 }
 
@@ -74,32 +96,128 @@ fn without_number(name: &str) -> &str {
 
 /// What a group caught.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Value {
-    Text(String),
+enum Value {
+    /// It took no part in the match.
+    Unset,
+    /// These bytes of the fields' text.
+    Text(Range<usize>),
     /// Several groups together, each of them perhaps unset.
     Tuple(Vec<Option<String>>),
 }
 
-impl Value {
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::Text(text) => text.is_empty(),
-            Self::Tuple(parts) => parts.is_empty(),
+/// Fields by name, in the order in which they were set first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields {
+    entries: Vec<(Arc<str>, Value)>,
+    /// All texts, one after the other.
+    text: String,
+}
+
+impl Fields {
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.entries.iter().find(|(known, _)| **known == *name).map(|(_, value)| value)
+    }
+
+    /// Whether there is such a field, set or not.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// The text of a field that took part in the match.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        match self.value(name)? {
+            Value::Text(range) => self.text.get(range.clone()),
+            Value::Unset | Value::Tuple(_) => None,
         }
     }
 
-    /// The value as text; a tuple as Python writes it.
-    pub(crate) fn into_text(self) -> String {
-        match self {
-            Self::Text(text) => text,
-            Self::Tuple(parts) => {
-                let parts: Vec<_> = parts
-                    .into_iter()
-                    .map(|part| part.map_or_else(|| "None".to_owned(), |it| quoted(&it)))
-                    .collect();
-                format!("({})", parts.join(", "))
+    /// The same, and a tuple as Python writes it.
+    pub(crate) fn shown(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.show(self.value(name)?)
+    }
+
+    fn show(&self, value: &Value) -> Option<Cow<'_, str>> {
+        match value {
+            Value::Unset => None,
+            Value::Text(range) => self.text.get(range.clone()).map(Cow::Borrowed),
+            Value::Tuple(parts) => {
+                let show = |part: &Option<String>| part.as_deref().map_or("None".into(), quoted);
+                let parts: Vec<_> = parts.iter().map(show).collect();
+                Some(format!("({})", parts.join(", ")).into())
             }
         }
+    }
+
+    /// Whether a field holds anything.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        match self.value(name) {
+            None | Some(Value::Unset) => false,
+            Some(Value::Text(range)) => !range.is_empty(),
+            Some(Value::Tuple(parts)) => !parts.is_empty(),
+        }
+    }
+
+    fn store(&mut self, text: Option<&str>) -> Value {
+        text.map_or(Value::Unset, |text| {
+            let start = self.text.len();
+            self.text.push_str(text);
+            Value::Text(start..self.text.len())
+        })
+    }
+
+    fn put(&mut self, name: &Arc<str>, value: Value) {
+        match self.entries.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value,
+            None => self.entries.push((Arc::clone(name), value)),
+        }
+    }
+
+    /// Sets a field to a text.
+    pub(crate) fn set(&mut self, name: &str, text: &str) {
+        let value = self.store(Some(text));
+        self.put(&name.into(), value);
+    }
+
+    /// Removes a field, and says whether it held anything.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        let held = self.is_set(name);
+        self.entries.retain(|(known, _)| **known != *name);
+        held
+    }
+
+    /// Sets the fields of `newer` that took part in its match.
+    pub(crate) fn update(&mut self, newer: Self) {
+        // What was overwritten would stay in the text for as long as the connection lives.
+        let old = std::mem::take(self);
+        for (name, value) in old.entries {
+            if matches!(newer.value(&name), None | Some(Value::Unset)) {
+                let value = self.copy(&old.text, value);
+                self.entries.push((name, value));
+            } else {
+                self.entries.push((name, Value::Unset));
+            }
+        }
+        for (name, value) in newer.entries {
+            if value != Value::Unset {
+                let value = self.copy(&newer.text, value);
+                self.put(&name, value);
+            }
+        }
+    }
+
+    fn copy(&mut self, from: &str, value: Value) -> Value {
+        match value {
+            Value::Text(range) => self.store(from.get(range)),
+            other => other,
+        }
+    }
+
+    /// All fields that are not empty, but for those that the id came from.
+    pub(crate) fn others(&self, id_groups: &[&str]) -> Vec<(String, String)> {
+        let others = self.entries.iter().filter(|(name, _)| !id_groups.contains(&&**name));
+        let shown = others.filter_map(|(name, value)| Some((name, self.show(value)?)));
+        let set = shown.filter(|(_, text)| !text.is_empty());
+        set.map(|(name, text)| (name.to_string(), text.into_owned())).collect()
     }
 }
 
@@ -122,88 +240,6 @@ fn quoted(text: &str) -> String {
     }
     out.push(quote);
     out
-}
-
-/// Fields by name, in the order in which they were set first.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Fields {
-    entries: Vec<(String, Option<Value>)>,
-}
-
-impl Fields {
-    /// The value of a field that took part in the match.
-    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
-        self.entries.iter().find(|(known, _)| known == name)?.1.as_ref()
-    }
-
-    /// The same, where it is text.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        match self.get(name)? {
-            Value::Text(text) => Some(text),
-            Value::Tuple(_) => None,
-        }
-    }
-
-    /// Whether there is such a field, set or not.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|(known, _)| known == name)
-    }
-
-    /// Whether a field holds anything.
-    pub(crate) fn is_set(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| !value.is_empty())
-    }
-
-    /// Sets a field.
-    pub(crate) fn set(&mut self, name: &str, value: Option<Value>) {
-        match self.entries.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = value,
-            None => self.entries.push((name.to_owned(), value)),
-        }
-    }
-
-    /// Removes a field, and says whether it held anything.
-    pub(crate) fn remove(&mut self, name: &str) -> bool {
-        let held = self.is_set(name);
-        self.entries.retain(|(known, _)| known != name);
-        held
-    }
-
-    /// Removes a field, and returns what it held.
-    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
-        let index = self.entries.iter().position(|(known, _)| known == name)?;
-        self.entries.remove(index).1
-    }
-
-    /// These fields overwritten by all of `newer`, unset ones too.
-    pub(crate) fn with(&self, newer: Self) -> Self {
-        if self.entries.is_empty() {
-            return newer;
-        }
-        let mut fields = self.clone();
-        for (name, value) in newer.entries {
-            fields.set(&name, value);
-        }
-        fields
-    }
-
-    /// Sets the fields of `newer` that took part in its match.
-    pub(crate) fn update(&mut self, newer: Self) {
-        for (name, value) in newer.entries {
-            if value.is_some() {
-                self.set(&name, value);
-            }
-        }
-    }
-
-    /// All fields that are not empty, but for those that the id came from.
-    pub(crate) fn into_others(self, id_groups: &[&str]) -> Vec<(String, String)> {
-        let others = self.entries.into_iter().filter(|(name, _)| !id_groups.contains(&&**name));
-        others
-            .filter_map(|(name, value)| Some((name, value?.into_text())))
-            .filter(|(_, text)| !text.is_empty())
-            .collect()
-    }
 }
 
 /// Whether a group of `expression` can tell a failure's id, now or from another line.

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use crate::address::{IdKind, address, free_form};
 use crate::buffer::{CutLine, join, part};
-use crate::connections::{Case, Connections, connection_id};
+use crate::connections::{Case, Connections};
 use crate::dating::{Dated, When};
 use crate::expression::{Budget, Searcher, Subject};
-use crate::fields::{Fields, Value};
+use crate::fields::Fields;
 use crate::filter::{Filter, Rule};
 use crate::scanner::{Hit, Outcome};
 use crate::sieve::Rules;
@@ -36,10 +36,13 @@ pub(crate) struct Line<'l> {
 }
 
 impl Line<'_> {
-    fn cut(&self) -> CutLine {
+    fn parts(&self) -> [&str; 3] {
         let Dated { before, date, after, when } = self.dated;
-        let date = if matches!(when, When::Last(_)) { self.last_text } else { date };
-        let [before, date, after] = [before, date, after].map(str::to_owned);
+        [before, if matches!(when, When::Last(_)) { self.last_text } else { date }, after]
+    }
+
+    fn cut(&self) -> CutLine {
+        let [before, date, after] = self.parts().map(str::to_owned);
         CutLine { before, date, after }
     }
 }
@@ -54,6 +57,8 @@ pub(crate) struct Matcher {
     connections: Connections,
     /// The last lines, where `maxlines` is more than one.
     lines: Vec<CutLine>,
+    /// The content of a line by `prefregex`; kept for its memory.
+    content: String,
     pub(crate) budget: Budget,
 }
 
@@ -76,6 +81,7 @@ impl Matcher {
             ignored: searchers(&filter.ignored),
             connections: Connections::default(),
             lines: Vec::new(),
+            content: String::new(),
             budget: Budget::default(),
             filter,
         }
@@ -95,31 +101,48 @@ impl Matcher {
         {
             return vec![Outcome::Ignored(index)];
         }
-        let Some((before, content)) = self.enter(&filter, whole) else { return found };
-        let content = content.map(|content| content + "\n");
-        let inner = content.as_deref().map_or(whole, Subject::new);
+        let mut content = std::mem::take(&mut self.content);
+        let entered = self.enter(&filter, whole, &mut content);
+        let inner = if content.is_empty() { whole } else { Subject::new(&content) };
+        if let Some(before) = entered {
+            self.find_inside(&filter, line, &before, inner, wanted, &mut found);
+        }
+        self.content = content;
+        found
+    }
+
+    /// Goes on with what `prefregex` left of a line, `before` being what it caught.
+    fn find_inside(
+        &mut self,
+        filter: &Filter,
+        line: Line<'_>,
+        before: &Fields,
+        text: Subject<'_>,
+        wanted: Rules,
+        found: &mut Vec<Outcome>,
+    ) {
         for failregex in (0..filter.failures.len()).filter(|&index| wanted.has(index)) {
-            let searcher = &mut self.failures[failregex];
-            if !searcher.search(inner, &mut self.budget) {
+            if !self.failures[failregex].search(text, &mut self.budget) {
                 continue;
             }
-            let fields = filter.failures[failregex].groups.caught(searcher, inner.text);
             if !filter.ignored.is_empty()
-                && let Some(index) = self.ignored(inner, line.reach, Rules::ALL)
+                && let Some(index) = self.ignored(text, line.reach, Rules::ALL)
             {
                 found.push(Outcome::Ignored(index));
             } else if let Some(time) = line.time {
-                let lines = vec![line.cut().whole()];
-                let matched = Match { failregex, fields: before.with(fields), lines };
-                found.push(self.outcome(matched, line, time));
+                let mut fields = before.clone();
+                let searcher = &self.failures[failregex];
+                filter.failures[failregex].groups.add(searcher, text.text, &mut fields);
+                let lines = vec![line.parts().concat()];
+                found.extend(self.outcome(Match { failregex, fields, lines }, line, time));
             } else {
                 continue;
             }
+            // The line is used up, even where no id came of it.
             if line.reach == Reach::First {
                 break;
             }
         }
-        found
     }
 
     /// The same where expressions look at the last lines together, and take the lines of a
@@ -136,8 +159,11 @@ impl Matcher {
         {
             return vec![Outcome::Ignored(index)];
         }
-        let Some((before, content)) = self.enter(filter, Subject::new(&text)) else { return found };
-        if let Some(after) = content {
+        let mut content = String::new();
+        let entered = self.enter(filter, Subject::new(&text), &mut content);
+        let Some(before) = entered else { return found };
+        if !content.is_empty() {
+            let after = content.strip_suffix('\n').unwrap_or(&content).to_owned();
             self.lines = vec![CutLine { after, ..CutLine::default() }];
             text = join(&self.lines);
         }
@@ -146,7 +172,8 @@ impl Matcher {
             if !searcher.search(Subject::new(&text), &mut self.budget) {
                 continue;
             }
-            let fields = filter.failures[failregex].groups.caught(searcher, &text);
+            let mut fields = before.clone();
+            filter.failures[failregex].groups.add(searcher, &text, &mut fields);
             let span = searcher.span(0).unwrap_or_default();
             let parted = part(&lines, &text, span, &skipped(&fields));
             let matched_text = join(&parted.matched);
@@ -164,27 +191,34 @@ impl Matcher {
                 found.push(Outcome::Ignored(index));
             } else if let Some(time) = line.time {
                 let lines = parted.matched.iter().map(CutLine::whole).collect();
-                let matched = Match { failregex, fields: before.with(fields), lines };
-                found.push(self.outcome(matched, line, time));
+                found.extend(self.outcome(Match { failregex, fields, lines }, line, time));
             }
-            if line.reach == Reach::First {
+            if line.reach == Reach::First && !found.is_empty() {
                 break;
             }
         }
         found
     }
 
-    /// Passes `prefregex`: what it caught, and the content that goes on; none if it is no match.
-    fn enter(&mut self, filter: &Filter, text: Subject<'_>) -> Option<(Fields, Option<String>)> {
-        let (Some(prefix), Some(rule)) = (&mut self.prefix, &filter.prefix) else {
-            return Some((Fields::default(), None));
-        };
-        if !prefix.search(text, &mut self.budget) {
-            return None;
+    /// Passes `prefregex`: what it caught, and in `content` what goes on, if that is less than
+    /// the whole; none if it is no match.
+    fn enter(
+        &mut self,
+        filter: &Filter,
+        text: Subject<'_>,
+        content: &mut String,
+    ) -> Option<Fields> {
+        content.clear();
+        let mut fields = Fields::default();
+        if let (Some(prefix), Some(rule)) = (&mut self.prefix, &filter.prefix) {
+            if !prefix.search(text, &mut self.budget) {
+                return None;
+            }
+            rule.groups.add(prefix, text.text, &mut fields);
+            let found = rule.groups.content(prefix, text.text);
+            content.extend(found.into_iter().flat_map(|found| [found, "\n"]));
         }
-        let mut fields = rule.groups.caught(prefix, text.text);
-        let content = fields.take("content").map(Value::into_text);
-        Some((fields, content.filter(|content| !content.is_empty())))
+        Some(fields)
     }
 
     /// The number of the `ignoreregex` that matches; the last one, where all are looked at.
@@ -202,37 +236,56 @@ impl Matcher {
         found
     }
 
-    /// What a match means, with what is known of its connection.
-    fn outcome(&mut self, matched: Match, line: Line<'_>, time: (Timestamp, bool)) -> Outcome {
+    /// What a match means, with what is known of its connection; nothing if no group that could
+    /// tell an id took part in it.
+    fn outcome(
+        &mut self,
+        matched: Match,
+        line: Line<'_>,
+        time: (Timestamp, bool),
+    ) -> Option<Outcome> {
         let Match { failregex, fields, lines } = matched;
-        let connection = connection_id(&fields);
-        let mut case = match &connection {
-            Some(id) => self.connections.merge(id, fields, lines, line.now),
-            None => Case::new(fields, lines),
+        let Some(connection) = fields.shown("mlfid").map(|id| id.into_owned()) else {
+            let outcome = self.told(failregex, &mut Case::new(fields, lines), line, time);
+            return Some(outcome).filter(|it| !matches!(it, Outcome::Pending { .. }));
         };
-        let no_failure = connection.is_some() && case.is_no_failure();
-        if no_failure && line.reach == Reach::First {
-            return Outcome::Remembered { failregex };
-        }
-        let id = Id::of(&mut case.fields, self.filter.raw || line.raw);
-        if let Some(connection) = &connection {
-            case.pending = id.is_none();
-            self.connections.keep(connection, &case);
-        }
-        match id {
-            _ if no_failure => Outcome::Remembered { failregex },
-            None => Outcome::Pending { failregex },
-            Some(id) => Outcome::Failure(Hit {
-                id: id.text,
-                kind: id.kind,
-                time: time.0,
-                dated: time.1,
-                failregex,
-                n_attempts: 1,
-                fields: case.fields.into_others(id.groups),
-                matches: case.matches,
-            }),
-        }
+        let mut case = self.connections.merge(&connection, fields, lines, line.now);
+        let outcome = if case.is_no_failure() {
+            // fail2ban looks for an id of it where it tries every expression, and only there.
+            if line.reach == Reach::Every {
+                case.pending = Id::of(&mut case.fields, self.filter.raw || line.raw).is_none();
+            }
+            Outcome::Remembered { failregex }
+        } else {
+            let outcome = self.told(failregex, &mut case, line, time);
+            case.pending = matches!(outcome, Outcome::Pending { .. });
+            outcome
+        };
+        self.connections.keep(&connection, case);
+        Some(outcome)
+    }
+
+    /// A failure, if its id is known.
+    fn told(
+        &self,
+        failregex: usize,
+        case: &mut Case,
+        line: Line<'_>,
+        time: (Timestamp, bool),
+    ) -> Outcome {
+        let Some(id) = Id::of(&mut case.fields, self.filter.raw || line.raw) else {
+            return Outcome::Pending { failregex };
+        };
+        Outcome::Failure(Hit {
+            id: id.text,
+            kind: id.kind,
+            time: time.0,
+            dated: time.1,
+            failregex,
+            n_attempts: 1,
+            fields: case.fields.others(id.groups),
+            matches: case.matches.clone(),
+        })
     }
 }
 
@@ -253,7 +306,7 @@ struct Id {
 impl Id {
     /// The first of `fid`, `ip4`, `ip6` and `dns` that there is; `raw` takes the text as it is.
     fn of(fields: &mut Fields, raw: bool) -> Option<Self> {
-        let free = fields.get("fid").cloned().map(Value::into_text);
+        let free = fields.shown("fid").map(|free| free.into_owned());
         let prefix = || fields.text("cidr").and_then(|digits| digits.parse().ok());
         let (text, kind, group): (_, _, &'static [_]) = if let Some(text) = fields.text("ip4") {
             let (text, kind) = address(text, prefix());
@@ -280,7 +333,7 @@ impl Id {
             None => Some(Self { text, kind, groups: group }),
             // A complex id: the address is one more field.
             Some(free) => {
-                fields.set("ip", Some(Value::Text(text)));
+                fields.set("ip", &text);
                 let (text, kind) = if raw { (free, IdKind::Id) } else { free_form(&free) };
                 Some(Self { text, kind, groups: &["fid"] })
             }

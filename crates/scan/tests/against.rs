@@ -647,6 +647,7 @@ fn filters() {
         spec(&["<F-TUPLE_ID>\\S+</F-TUPLE_ID> <ADDR>"]),
         spec(&["<F-ID>\\w+ <ADDR></F-ID>", "<F-ID>user \\S+</F-ID>"]),
         spec(&["<ADDR> <F-PORT/>"]),
+        spec(&["user (?:<HOST> from|root)?", "(?:<F-ID>ok</F-ID>)?", "root|<HOST>"]),
         spec(&[
             &format!("{mlfid}.* <ADDR>"),
             &format!("{mlfid}.*user <F-USER>\\S+</F-USER>"),
