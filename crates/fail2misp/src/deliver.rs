@@ -42,7 +42,8 @@ pub(crate) fn detach(folders: &Folders) -> Result<()> {
     // It fails only where this process leads a group already, and then it is detached.
     let _ = rustix::process::setsid();
     let spool = folders.state.join("spool");
-    let owner = std::fs::metadata(&spool).with_context(|| format!("look at `{}`", spool.display()))?;
+    let owner =
+        std::fs::metadata(&spool).with_context(|| format!("look at `{}`", spool.display()))?;
     if rustix::process::geteuid().is_root() && owner.uid() != 0 {
         // The process has one thread still; the group goes first, while it may.
         let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));

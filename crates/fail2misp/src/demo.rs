@@ -4,30 +4,32 @@
 //! replayed line by line into a file that guard follows; all that is shown is what the parts
 //! themselves answer: guard over its socket, the hub over HTTP.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use control::guard::GuardClient;
-use exchange::{Destination, EventChoice, Policy};
-use guard::firewall::{Firewall, Memory, Nft};
-use jail::{Ban, Subject};
+use exchange::{Destination, GuardSource, Mode, Policy};
+use guard::{Firewall, Guard, Memory, Nft, Stopper};
+use hub::{Hub, StopHandle};
+use jail::{Ban, NumberedBan};
 use jiff::Zoned;
+use jiff::tz::TimeZone;
 use misp::wire::{Attribute, Event};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{Demo, Folders};
 use crate::disk::BuiltIn;
 use crate::exit::{Code, Failed, Outcome, escape};
+use crate::jails::{self, Source};
 use crate::operator::{local, table};
-use crate::{jails, netns, stop};
+use crate::{log, netns, stop};
 
 /// A morning's auth.log: two users who may, four attackers who may not.
 const SAMPLE: &str = include_str!("demo/auth.log");
@@ -47,13 +49,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(crate) fn run(args: &Demo, out: &mut dyn Write) -> Outcome {
     // While the process has one thread: only then the kernel grants a user namespace.
     let rights = netns::become_root_of_own();
-    let temp = Temporary::new().map_err(Failed::other_side)?;
+    // Only what goes wrong; the rest is told by the story.
+    log::to_stderr(LevelFilter::WARN);
+    let temp = tempfile::tempdir().context("make a folder for the demonstration");
+    let temp = temp.map_err(Failed::other_side)?;
     let mut teller = Teller { out, is_json: args.format.is_json() };
-    let told = tell(&temp.0, rights, args.stay, &mut teller);
+    let told = tell(temp.path(), rights, args.stay, &mut teller).context("demo");
     told.map(|()| Code::Done).map_err(Failed::other_side)
 }
 
-/// Runs the parts and tells what they do.
+/// Starts the parts, tells what they do, and ends them.
 fn tell(temp: &Path, rights: Result<()>, stay: bool, teller: &mut Teller<'_>) -> Result<()> {
     let folders = Folders {
         config: temp.join("config.toml"),
@@ -61,91 +66,135 @@ fn tell(temp: &Path, rights: Result<()>, stay: bool, teller: &mut Teller<'_>) ->
         state: temp.to_owned(),
         runtime: temp.to_owned(),
     };
-    let log = temp.join("auth.log");
-    File::create(&log).context("make the sample log")?;
-
-    let hub = hub::Hub::open(hub::Settings {
+    let hub = Hub::open(hub::Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         ..hub::Settings::new(temp.join("hub"))
     })?;
-    let key_text = hub.admin_key()?.reveal().to_owned();
-    let key = SecretString::from(key_text.clone());
-    let url = hub.url();
-    let parts = Parts::default();
-    thread::scope(|scope| {
-        let _ends_them_all = parts.guard();
-        scope.spawn(|| hub.run(&parts.hub));
-        teller.step(json!({"step": "hub", "hub": &url}), &format!("a small MISP is at {url}"))?;
+    let (url, key) = (hub.url(), hub.admin_key()?.reveal().to_owned());
+    let stop_hub = StopHandle::new();
+    let _hub = Part::start(move |stop| hub.run(stop), stop_hub, StopHandle::stop);
+    teller.step(&json!({"step": "hub", "hub": url}), &format!("a small MISP answers at {url}"))?;
 
-        let misp = misp::Client::new(&url, &key, &misp::Options::default())?;
-        let info = "fail2misp demo";
-        let event = misp.add_event(&Event { info: info.to_owned(), ..Event::default() })?;
-        let event = event.and_then(|it| it.id).context("the hub gave the event no number")?;
-        let event = event.to_string();
+    let secret = SecretString::from(key.clone());
+    let misp = misp::Client::new(&url, &secret, &misp::Options::default())?;
+    let event = Event { info: "fail2misp demo".to_owned(), ..Event::default() };
+    let event = misp.add_event(&event)?.and_then(|it| it.id);
+    let event = event.context("the hub gave the event no number")?.to_string();
 
-        let (ready, firewall) = mpsc::channel();
-        let guard_setup = |firewall| guard_setup(&folders, &log, firewall);
-        let guard = scope.spawn(|| {
-            let (firewall, words) = firewall_for(rights);
-            // The receiver waits for it just below.
-            let _ = ready.send(words);
-            guard::run(guard_setup(firewall)?, &parts.guard).context("guard")
-        });
-        let firewall = firewall.recv().context("guard did not start")?;
-        teller.step(
-            json!({"step": "firewall", "firewall": &firewall}),
-            &format!("bans go to {firewall}"),
-        )?;
-        let key_file = exchange::keys::put(&folders.state, &url, &event, &key)?;
-        let exchange_setup = exchange_setup(&folders, &url, &event, key_file)?;
-        let exchange = scope.spawn(|| exchange::run(exchange_setup, &parts.exchange));
+    let log = temp.join("auth.log");
+    File::create(&log).context("make the sample log")?;
+    let (guard, firewall) = start_guard(&folders, &log, rights)?;
+    let stop_guard = guard.stopper();
+    let _guard = Part::start(|_| guard.wait(), stop_guard, Stopper::stop);
+    let words = format!("bans go to {firewall}");
+    teller.step(&json!({"step": "firewall", "firewall": firewall}), &words)?;
 
-        let mut story = Story { folders: &folders, log: &log, misp, event, last_ban: 0, told: BTreeMap::new() };
-        let mut guard_client = wait_for("guard", || GuardClient::connect(&folders.guard_socket()).ok())?;
-        story.replay(SAMPLE, 4, &mut guard_client, teller)?;
-        story.comes_back(&mut guard_client, teller)?;
-        story.end(&firewall, &key_text, teller)?;
-        if stay {
-            teller.note(&format!("the hub stays at {url}; its key is {key_text}; end with Ctrl-C"))?;
-            stop::wait()?;
-        }
-        parts.stop();
-        exchange.join().ok().context("exchange panicked")??;
-        guard.join().ok().context("guard panicked")?
-    })
+    let key_file = exchange::keys::put(&folders.state, &url, &event, &secret)?;
+    let exchange = exchange_setup(&folders, &url, &event, key_file)?;
+    let _exchange = Part::start(
+        |stop| exchange::run(exchange, stop),
+        exchange::Stop::default(),
+        exchange::Stop::stop,
+    );
+
+    let mut story = Story {
+        log: &log,
+        guard: GuardClient::connect(&folders.guard_socket())?,
+        misp,
+        event,
+        last_ban: 0,
+        banned: Vec::new(),
+    };
+    story.replay(SAMPLE, 4, teller)?;
+    story.comes_back(teller)?;
+    story.end(&firewall, &url, &key, teller)?;
+    if stay {
+        eprintln!("the hub stays up; its key is {key}; end with Ctrl-C");
+        stop::wait()?;
+    }
+    Ok(())
 }
 
-/// Ends the parts that run as threads.
-#[derive(Default)]
-struct Parts {
-    hub: hub::StopHandle,
-    guard: guard::Stop,
-    exchange: exchange::Stop,
+/// A part that runs on a thread of its own, and is ended and waited for when the story ends,
+/// however it ends.
+struct Part<S> {
+    stop: S,
+    how: fn(&S),
+    thread: Option<JoinHandle<()>>,
 }
 
-impl Parts {
-    fn stop(&self) {
-        self.exchange.stop();
-        self.guard.stop();
-        self.hub.stop();
+impl<S: Clone + Send + 'static> Part<S> {
+    fn start<T>(work: impl FnOnce(&S) -> T + Send + 'static, stop: S, how: fn(&S)) -> Self {
+        let theirs = stop.clone();
+        // What goes wrong is seen by the story, which waits in vain, and in the log.
+        let thread = thread::spawn(move || drop(work(&theirs)));
+        Self { stop, how, thread: Some(thread) }
     }
 }
 
-/// Ends the parts however the story ends.
-struct EndsAll<'a>(&'a Parts);
-
-impl Drop for EndsAll<'_> {
+impl<S> Drop for Part<S> {
     fn drop(&mut self) {
-        self.0.stop();
+        (self.how)(&self.stop);
+        if let Some(thread) = self.thread.take() {
+            // A part that panicked has said so.
+            let _ = thread.join();
+        }
     }
+}
+
+/// Starts guard on the built-in jail sshd, and says what holds its bans.
+fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Guard, String)> {
+    let local = format!("{JAIL_LOCAL}[sshd]\nenabled = true\nlogpath = {}\n", log.display());
+    let source = Source::BuiltIn(BuiltIn { overlay: [("jail.local".into(), local)].into() });
+    let configuration = source.read();
+    if let Some(fault) = configuration.faults.first() {
+        bail!("the built-in jails: {}", jails::describe(fault));
+    }
+    let (state, socket) = (folders.state.join("guard"), folders.guard_socket());
+    // A thread takes what it starts with it into its namespace, and nothing else of the process.
+    let started = thread::spawn(move || {
+        let (firewall, words) = firewall_for(rights);
+        let guard = Guard::start(guard::Setup {
+            jails: configuration.jails,
+            state: Some(state),
+            socket: Some(socket),
+            firewall,
+            zone: TimeZone::system(),
+        });
+        guard.map(|guard| (guard, words))
+    });
+    match started.join() {
+        Ok(started) => started.context("start guard"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// The hub as the only destination, in the article's way: one event, every return a sighting.
+fn exchange_setup(
+    folders: &Folders,
+    url: &str,
+    event: &str,
+    key_file: PathBuf,
+) -> Result<exchange::Setup> {
+    let (url, event) = (url.to_owned(), event.to_owned());
+    let addressee = exchange::Addressee { url, event, sightings: true, key_file };
+    let allow = DOCUMENTATION.iter().map(|net| net.parse()).collect::<Result<_, _>>()?;
+    Ok(exchange::Setup {
+        source: Some(Box::new(GuardSource::new(folders.guard_socket()))),
+        destinations: vec![Destination {
+            jails: vec!["*".to_owned()],
+            ..Destination::of_action(&addressee)
+        }],
+        site: "demo".to_owned(),
+        policy: Policy { allow, ..Policy::default() },
+        ..exchange::Setup::new(folders.state.clone(), Mode::Daemon)
+    })
 }
 
 /// The kernel where it may be had, memory where not; and the words for either, with the reason.
 fn firewall_for(rights: Result<()>) -> (Box<dyn Firewall>, String) {
     match rights.and_then(|()| netns::enter()) {
-        Ok(()) => {
-            (Box::new(Nft::default()), "nftables in a private network namespace".to_owned())
-        }
+        Ok(()) => (Box::new(Nft::default()), "nftables in a private network namespace".to_owned()),
         Err(error) => {
             let why = escape(&format!("{error:#}"));
             (Box::new(Memory::default()), format!("memory alone, no packet is dropped: {why}"))
@@ -201,14 +250,17 @@ impl Story<'_> {
             let address = ban.subject.to_string();
             let until = ban.until().map_or_else(|| "for ever".to_owned(), local);
             teller.step(
-                json!({
+                &json!({
                     "step": "ban",
                     "address": address,
                     "jail": ban.jail,
                     "failures": ban.n_failures,
                     "until": ban.until().map(|it| it.as_second()),
                 }),
-                &format!("{address} is banned until {until}: {} failures in jail {}", ban.n_failures, ban.jail),
+                &format!(
+                    "{address} is banned until {until}: {} failures in jail {}",
+                    ban.n_failures, ban.jail
+                ),
             )?;
             self.last_ban = number;
             match self.banned.iter_mut().find(|it| it.ban.subject == ban.subject) {
@@ -229,7 +281,7 @@ impl Story<'_> {
                 })?;
                 let uuid = attribute.uuid.map(|it| it.to_string());
                 teller.step(
-                    json!({"step": "attribute", "address": address, "attribute": uuid}),
+                    &json!({"step": "attribute", "address": address, "attribute": uuid}),
                     &format!("{address} is attribute {} at MISP", uuid.as_deref().unwrap_or("?")),
                 )?;
                 banned.attribute = Some(attribute);
@@ -249,7 +301,7 @@ impl Story<'_> {
         self.guard.unban(None, Some(std::slice::from_ref(&subject)))?;
         let address = subject.to_string();
         teller.step(
-            json!({"step": "unban", "address": address}),
+            &json!({"step": "unban", "address": address}),
             &format!("{address} is let go by hand"),
         )?;
         self.replay(COMES_BACK, 1, teller)?;
@@ -258,7 +310,7 @@ impl Story<'_> {
         })?;
         self.banned[0].n_sightings = n;
         teller.step(
-            json!({"step": "sighting", "address": address}),
+            &json!({"step": "sighting", "address": address}),
             &format!("{address} was known at MISP: a sighting"),
         )
     }
@@ -266,7 +318,7 @@ impl Story<'_> {
     /// The table of all who were banned, or the last object.
     fn end(&self, firewall: &str, hub: &str, key: &str, teller: &mut Teller<'_>) -> Result<()> {
         let mut table =
-            table(["address", "jail", "failures", "banned until", "MISP attribute", "sightings"]);
+            table(["address", "jail", "fails", "banned until", "MISP attribute", "sightings"]);
         for Banned { ban, attribute, n_sightings } in &self.banned {
             let uuid = attribute.as_ref().and_then(|it| it.uuid);
             table.add_row([
@@ -281,7 +333,7 @@ impl Story<'_> {
         let n_attributes = self.banned.iter().filter(|it| it.attribute.is_some()).count();
         let n_sightings: usize = self.banned.iter().map(|it| it.n_sightings).sum();
         teller.last(
-            json!({
+            &json!({
                 "banned": self.banned.len(),
                 "attributes": n_attributes,
                 "sightings": n_sightings,
@@ -328,14 +380,14 @@ impl Teller<'_> {
         }
     }
 
-    fn step(&mut self, object: Value, words: &str) -> Result<()> {
+    fn step(&mut self, object: &Value, words: &str) -> Result<()> {
         match self.is_json {
             true => self.say(&object.to_string()),
             false => self.say(&format!("=> {words}")),
         }
     }
 
-    fn last(&mut self, object: Value, words: &str) -> Result<()> {
+    fn last(&mut self, object: &Value, words: &str) -> Result<()> {
         self.say(&if self.is_json { object.to_string() } else { words.to_owned() })
     }
 

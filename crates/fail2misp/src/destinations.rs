@@ -23,7 +23,9 @@ pub(crate) fn all(
     let named = settings.misp.iter().map(|(name, misp)| of_settings(name, misp, &settings.share));
     let mut by_action: BTreeMap<uuid::Uuid, Destination> = BTreeMap::new();
     let mut refused = Vec::new();
-    for (jail, action) in jails.iter().flat_map(|jail| jail.actions.iter().map(move |it| (jail, it))) {
+    for (jail, action) in
+        jails.iter().flat_map(|jail| jail.actions.iter().map(move |it| (jail, it)))
+    {
         if action.name != misp_action::NAME {
             continue;
         }
@@ -32,7 +34,9 @@ pub(crate) fn all(
                 let known = by_action.entry(destination.id()).or_insert(destination);
                 known.jails.push(jail.name.clone());
             }
-            Err(error) => refused.push(error.context(format!("jail `{}`, action `misp`", jail.name))),
+            Err(error) => {
+                refused.push(error.context(format!("jail `{}`, action `misp`", jail.name)))
+            }
         }
     }
     (named.chain(by_action.into_values()).collect(), refused)
@@ -76,9 +80,10 @@ pub(crate) fn policy(share: &Share) -> Policy {
 
 /// What names this host at MISP.
 pub(crate) fn site(share: &Share) -> String {
-    share.site.clone().unwrap_or_else(|| {
-        rustix::system::uname().nodename().to_string_lossy().into_owned()
-    })
+    share
+        .site
+        .clone()
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// What is wrong with the destinations, without keeping any key.

@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod deliver;
+mod demo;
 mod destinations;
 mod disk;
 mod exit;
@@ -14,6 +15,7 @@ mod netns;
 mod operator;
 mod regex;
 mod report;
+mod run;
 mod serve_hub;
 mod settings;
 mod stop;
@@ -55,6 +57,8 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Regex(args) => regex::run(folders, args, out),
         Command::Hub(args) => serve_hub::run(folders, args, out),
         Command::Report(args) => report::run(folders, args),
-        Command::Demo(_) | Command::Run(_) | Command::Deliver => todo!(),
+        Command::Demo(args) => demo::run(args, out),
+        Command::Run(args) => run::run(folders, args),
+        Command::Deliver => run::deliver(folders),
     }
 }

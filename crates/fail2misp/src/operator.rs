@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use control::ClientError;
 use control::exchange::{ExchangeClient, ExchangeStatus, OutboxEntry};
@@ -38,7 +37,7 @@ pub(crate) fn status(folders: &Folders, args: &Status, out: &mut dyn Write) -> O
     let text = match &args.jail {
         Some(jail) => {
             let status = guard.jail_status(jail).map_err(asked)?;
-            if args.format.is_json() { one_line(json!(status)) } else { jail_tree(&status) }
+            if args.format.is_json() { one_line(&json!(status)) } else { jail_tree(&status) }
         }
         None => {
             let status = guard.status().map_err(asked)?;
@@ -48,7 +47,7 @@ pub(crate) fn status(folders: &Folders, args: &Status, out: &mut dyn Write) -> O
             if args.format.is_json() {
                 let exchange =
                     exchange.map_or_else(|error| json!({"error": chain(&error)}), |it| json!(it));
-                one_line(json!({"guard": status, "exchange": exchange}))
+                one_line(&json!({"guard": status, "exchange": exchange}))
             } else {
                 tree(&status) + &exchange_lines(&exchange)
             }
@@ -63,7 +62,7 @@ pub(crate) fn banned(folders: &Folders, args: &Banned, out: &mut dyn Write) -> O
     let subjects = addresses(&args.ips)?;
     let bans = guard(folders)?.banned(&subjects).map_err(asked)?;
     let text = match args.format.is_json() {
-        true => bans.iter().map(|ban| one_line(json!(ban))).collect(),
+        true => bans.iter().map(|ban| one_line(&json!(ban))).collect(),
         false => ban_table(&bans),
     };
     out.write_all(text.as_bytes()).map_err(Failed::other_side)?;
@@ -97,7 +96,7 @@ pub(crate) fn outbox(folders: &Folders, format: Format, out: &mut dyn Write) -> 
     let mut exchange = ExchangeClient::connect(&folders.exchange_socket()).map_err(asked)?;
     let entries = exchange.outbox(MAX_LISTED).map_err(asked)?;
     let text = match format.is_json() {
-        true => entries.iter().map(|entry| one_line(json!(entry))).collect(),
+        true => entries.iter().map(|entry| one_line(&json!(entry))).collect(),
         false if entries.is_empty() => "nothing waits: MISP has confirmed everything\n".to_owned(),
         false => outbox_table(&entries),
     };
@@ -139,7 +138,7 @@ fn looks_like_an_address(word: &str) -> bool {
     word.contains([':', '/']) || word.chars().all(|char| char.is_ascii_digit() || char == '.')
 }
 
-fn one_line(value: Value) -> String {
+fn one_line(value: &Value) -> String {
     format!("{value}\n")
 }
 
@@ -249,18 +248,16 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(TABLE_WIDTH)
         .set_header(header);
+    // One blank between columns is enough to tell them apart, and leaves room for a uuid.
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 1));
+    });
     table
 }
 
 /// A time in RFC 3339, in this host's zone.
 pub(crate) fn local(time: Timestamp) -> String {
     time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
-}
-
-/// Connects to guard for who wires rooms together.
-pub(crate) fn connect_guard(folders: &Folders) -> anyhow::Result<GuardClient> {
-    let path = folders.guard_socket();
-    GuardClient::connect(&path).with_context(|| format!("ask guard at `{}`", path.display()))
 }
 
 #[cfg(test)]

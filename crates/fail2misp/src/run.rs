@@ -1,12 +1,12 @@
 //! `run`: the daemon, both halves of it or one, and `deliver`, what `report` leaves to the background.
 
 use std::path::Path;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use exchange::{Destination, GuardSource, Mode};
-use guard::firewall::{Firewall, Memory, Nft};
+use guard::{Firewall, Guard, Memory, Nft, Stopper};
 use jail::config::{Configuration, Jail};
 use jiff::tz::TimeZone;
 use tracing::{error, info, warn};
@@ -64,36 +64,32 @@ struct Halves {
 /// Runs the halves until one of them fails or the process is asked to end; one that fails ends the
 /// other, so that a supervisor starts both anew.
 fn both(guard: Option<guard::Setup>, exchange: Option<exchange::Setup>) -> Outcome {
-    let (stop_guard, stop_exchange) = (guard::Stop::default(), exchange::Stop::default());
+    let guard = guard.map(Guard::start).transpose().context("guard");
+    let guard = guard.map_err(Failed::other_side)?;
+    let stop_exchange = exchange::Stop::default();
     let stop_both = {
-        let (guard, exchange) = (stop_guard.clone(), stop_exchange.clone());
+        let (guard, exchange) = (guard.as_ref().map(Guard::stopper), stop_exchange.clone());
         move || {
-            guard.stop();
+            guard.iter().for_each(Stopper::stop);
             exchange.stop();
         }
     };
     stop::on_signal(stop_both.clone()).map_err(Failed::other_side)?;
-    let ended = thread::scope(|scope| {
-        let exchange = exchange.map(|setup| {
-            let stop_both = stop_both.clone();
-            let stop = &stop_exchange;
-            scope.spawn(move || {
-                let ended = exchange::run(setup, stop).map(drop).context("exchange");
-                stop_both();
-                ended
-            })
-        });
-        let guard = guard.map_or(Ok(()), |setup| {
-            let ended = guard::run(setup, &stop_guard).context("guard");
+    let exchange = exchange.map(|setup| {
+        thread::spawn(move || {
+            let ended = exchange::run(setup, &stop_exchange).map(drop).context("exchange");
             stop_both();
             ended
-        });
-        let exchange = exchange.map_or(Ok(()), |thread| match thread.join() {
-            Ok(ended) => ended,
-            Err(_panic) => Err(anyhow!("exchange panicked")),
-        });
-        guard.and(exchange)
+        })
     });
+    if let Some(guard) = guard {
+        guard.wait();
+    }
+    let ended = match exchange.map(JoinHandle::join) {
+        None => Ok(()),
+        Some(Ok(ended)) => ended,
+        Some(Err(_panic)) => Err(anyhow!("exchange panicked")),
+    };
     ended.map(|()| Code::Done).map_err(Failed::other_side)
 }
 
@@ -107,11 +103,11 @@ fn guard_setup(folders: &Folders, jails: Vec<Jail>, is_dry: bool) -> guard::Setu
         if is_dry { Box::new(Memory::default()) } else { Box::new(Nft::default()) };
     guard::Setup {
         jails,
-        state: folders.state.join("guard"),
-        socket: folders.guard_socket(),
+        // A dry run may stand beside a live daemon, and leaves its memory and its socket alone.
+        state: (!is_dry).then(|| folders.state.join("guard")),
+        socket: (!is_dry).then(|| folders.guard_socket()),
         firewall,
         zone: TimeZone::system(),
-        is_dry,
     }
 }
 
@@ -150,13 +146,10 @@ fn exchange_base(
     mode: Mode,
 ) -> exchange::Setup {
     exchange::Setup {
-        state: state.to_owned(),
-        socket: None,
-        source: None,
         destinations,
         site: destinations::site(&settings.share),
         policy: destinations::policy(&settings.share),
-        mode,
+        ..exchange::Setup::new(state.to_owned(), mode)
     }
 }
 

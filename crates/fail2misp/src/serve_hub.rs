@@ -1,7 +1,7 @@
 //! `hub`: serves the MISP-compatible server, and manages its keys.
 
 use std::io::{IsTerminal as _, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hub::keys::{KeyRecord, Keys};
 use hub::{Settings, StopHandle};
@@ -18,16 +18,13 @@ pub(crate) fn run(folders: &Folders, args: &Hub, out: &mut dyn Write) -> Outcome
     let data = args.data.clone().unwrap_or_else(|| folders.state.join("hub"));
     match &args.command {
         Some(HubCommand::Keys { command }) => keys(&data, command, out),
-        None => serve(data, args, out),
+        None => serve(&data, args, out),
     }
 }
 
-fn serve(data: PathBuf, args: &Hub, out: &mut dyn Write) -> Outcome {
-    let settings = Settings {
-        listen: args.listen,
-        insecure_http: args.insecure_http,
-        ..Settings::new(data.clone())
-    };
+fn serve(data: &Path, args: &Hub, out: &mut dyn Write) -> Outcome {
+    let settings =
+        Settings { listen: args.listen, insecure_http: args.insecure_http, ..Settings::new(data) };
     let hub = hub::Hub::open(settings).map_err(Failed::other_side)?;
     let url = hub.url();
     let is_json = args.format.is_json();

@@ -25,3 +25,14 @@ pub(crate) fn on_signal(stop: impl FnOnce() + Send + 'static) -> io::Result<()> 
     })?;
     Ok(())
 }
+
+/// Waits until the process is asked to end.
+///
+/// # Errors
+///
+/// When the signals cannot be taken.
+pub(crate) fn wait() -> io::Result<()> {
+    // The first of them is all that is waited for, and it always comes: `forever` never ends.
+    Signals::new([SIGTERM, SIGINT])?.forever().next();
+    Ok(())
+}

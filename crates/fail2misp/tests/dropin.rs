@@ -12,7 +12,6 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::{BINARY, Hub, Running, append, failed_logins, has, skip, wait_for, write_private};

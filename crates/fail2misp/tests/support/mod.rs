@@ -15,31 +15,35 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// The program under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_fail2misp");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_fail2misp");
 
 /// Long enough for a loaded machine with two cores; a test that works never waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Says aloud that a test cannot run here; where everything is installed, that is a failure.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     println!("skipped: {why}");
     assert!(std::env::var_os("CI").is_none(), "must run on CI: {why}");
 }
 
 /// Whether `tool` is on this machine.
-pub fn has(tool: &str) -> bool {
+pub(crate) fn has(tool: &str) -> bool {
     ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|dir| Path::new(dir).join(tool).exists())
 }
 
 /// Waits until `look` finds what it looks for.
 #[track_caller]
-pub fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     wait_within(PATIENCE, what, look)
 }
 
 /// Waits until `look` finds what it looks for, no longer than `patience`.
 #[track_caller]
-pub fn wait_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_within<T>(
+    patience: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -51,21 +55,21 @@ pub fn wait_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> 
 }
 
 /// A process that ends with its test.
-pub struct Running(pub Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
     }
 
     /// Asks it to end, and waits until it has.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         signal(&self.0, rustix::process::Signal::TERM);
         self.0.wait().unwrap();
     }
 
     /// Ends it as a power cut does.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -85,15 +89,15 @@ fn signal(child: &Child, signal: rustix::process::Signal) {
 }
 
 /// A hub of the program's own, as a process.
-pub struct Hub {
+pub(crate) struct Hub {
     process: Option<Running>,
     data: PathBuf,
     address: String,
-    pub key: String,
+    pub(crate) key: String,
 }
 
 impl Hub {
-    pub fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         let (process, first) = Self::launch(data, "127.0.0.1:0");
         let address = first["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
         let key = first["key"].as_str().expect("the first start shows the key").to_owned();
@@ -114,41 +118,41 @@ impl Hub {
         (process, first)
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.process.take().expect("the hub runs").stop();
     }
 
     /// Comes back at the same address with the same keys.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let (process, _) = Self::launch(&self.data, &self.address);
         self.process = Some(process);
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Posts `body` and gives back status and answer.
-    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         post(&self.address, &self.key, path, body)
     }
 
     /// Makes an event and gives back its number.
-    pub fn add_event(&self, info: &str) -> String {
+    pub(crate) fn add_event(&self, info: &str) -> String {
         let (status, answer) = self.post("/events/add", &json!({"info": info}));
         assert_eq!(status, 200, "{answer}");
         answer["Event"]["id"].as_str().unwrap().to_owned()
     }
 
     /// The attributes that a search finds.
-    pub fn attributes(&self, filter: &Value) -> Vec<Value> {
+    pub(crate) fn attributes(&self, filter: &Value) -> Vec<Value> {
         let (status, answer) = self.post("/attributes/restSearch", filter);
         assert_eq!(status, 200, "{answer}");
         answer["response"]["Attribute"].as_array().unwrap().clone()
     }
 
     /// The values of all attributes of an event, sorted.
-    pub fn values(&self, event: &str) -> Vec<String> {
+    pub(crate) fn values(&self, event: &str) -> Vec<String> {
         let found = self.attributes(&json!({"returnFormat": "json", "eventid": event}));
         let mut values: Vec<_> =
             found.iter().map(|it| it["value"].as_str().unwrap().to_owned()).collect();
@@ -157,7 +161,7 @@ impl Hub {
     }
 
     /// How many sightings an event's attributes have.
-    pub fn n_sightings(&self, event: &str) -> usize {
+    pub(crate) fn n_sightings(&self, event: &str) -> usize {
         let event: u64 = event.parse().unwrap();
         let (status, answer) = self.post("/sightings/restSearch/event", &json!({"id": event}));
         assert_eq!(status, 200, "{answer}");
@@ -166,7 +170,7 @@ impl Hub {
 }
 
 /// One request on one connection, as any client might make it.
-pub fn post(address: &str, key: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn post(address: &str, key: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
@@ -186,13 +190,13 @@ pub fn post(address: &str, key: &str, path: &str, body: &Value) -> (u16, Value) 
 }
 
 /// Writes a file that only its owner may read.
-pub fn write_private(path: &Path, text: &str) {
+pub(crate) fn write_private(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Adds lines to a log.
-pub fn append(path: &Path, lines: &[String]) {
+pub(crate) fn append(path: &Path, lines: &[String]) {
     let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
     for line in lines {
         writeln!(file, "{line}").unwrap();
@@ -200,7 +204,7 @@ pub fn append(path: &Path, lines: &[String]) {
 }
 
 /// Lines of failed logins at this moment, as OpenSSH writes them by syslog.
-pub fn failed_logins(address: &str, n: usize) -> Vec<String> {
+pub(crate) fn failed_logins(address: &str, n: usize) -> Vec<String> {
     let stamp = jiff::Zoned::now().strftime("%b %e %H:%M:%S").to_string();
     let line =
         format!("{stamp} web-1 sshd[71]: Failed password for root from {address} port 9 ssh2");
@@ -209,6 +213,6 @@ pub fn failed_logins(address: &str, n: usize) -> Vec<String> {
 
 /// Asserts that two things are equal, and names what they are.
 #[track_caller]
-pub fn same<T: Debug + PartialEq>(got: &T, want: &T, what: &str) {
+pub(crate) fn same<T: Debug + PartialEq>(got: &T, want: &T, what: &str) {
     assert_eq!(got, want, "{what}");
 }

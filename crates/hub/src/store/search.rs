@@ -211,6 +211,16 @@ fn by_uuid(column: &str, terms: &[String]) -> (String, Vec<Sql>) {
     (sql, vec![list(&hex(terms))])
 }
 
+/// Events by their own uuid or that of an attribute in them, as MISP searches events.
+fn by_uuid_of_any(terms: &[String]) -> (String, Vec<Sql>) {
+    let (of_event, first) = by_uuid("event.uuid", terms);
+    let (of_attribute, second) = by_uuid("attribute.uuid", terms);
+    let sql = format!(
+        "({of_event} OR event.id IN (SELECT attribute.event FROM attribute WHERE {of_attribute}))"
+    );
+    (sql, [first, second].concat())
+}
+
 fn hex(uuids: &[String]) -> Vec<String> {
     let uuids = uuids.iter().filter_map(|it| uuid::Uuid::try_parse(it).ok());
     uuids.map(|it| it.simple().to_string()).collect()
@@ -229,7 +239,7 @@ impl Filter {
 
     /// Whether what events hold is asked about.
     fn asks_of_attributes(&self) -> bool {
-        let terms = [&self.values, &self.kinds, &self.categories, &self.comments, &self.uuids];
+        let terms = [&self.values, &self.kinds, &self.categories, &self.comments];
         terms.iter().any(|it| !it.is_empty())
             || self.to_ids.len() == 1
             || self.first_seen_after.is_some()
@@ -262,7 +272,6 @@ impl Filter {
         clause.terms(&self.kinds, |terms| one_of("attribute.type", terms));
         clause.terms(&self.categories, |terms| one_of("attribute.category", terms));
         clause.terms(&self.comments, |terms| one_of("attribute.comment", terms));
-        clause.terms(&self.uuids, |terms| by_uuid("attribute.uuid", terms));
         clause.flags("attribute.to_ids", &self.to_ids);
         for (column, after) in
             [("first_seen", self.first_seen_after), ("last_seen", self.last_seen_after)]
@@ -289,6 +298,7 @@ pub(crate) fn attributes(
 ) -> Result<(), StoreError> {
     let mut clause = Clause::default();
     filter.attribute_clause(&mut clause);
+    clause.terms(&filter.uuids, |terms| by_uuid("attribute.uuid", terms));
     clause.terms(&filter.events, |terms| by_event("attribute.event", terms));
     clause.terms(&filter.tags, by_any_tag);
     clause.terms(&filter.event_tags, |terms| by_event_tag("attribute.event", terms));
@@ -328,6 +338,7 @@ pub(crate) fn attributes(
 pub(crate) fn events(db: &Connection, filter: &Filter) -> Result<Vec<i64>, StoreError> {
     let mut clause = Clause::default();
     filter.event_clause(&mut clause);
+    clause.terms(&filter.uuids, by_uuid_of_any);
     clause.terms(&filter.events, |terms| by_event("event.id", terms));
     let tags = Terms {
         any: [&*filter.tags.any, &*filter.event_tags.any].concat(),

@@ -1,0 +1,174 @@
+//! `fail2misp report`, as fail2ban's action and the article's script call it.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::{BINARY, Hub, Running, wait_for};
+
+const ALLOW: &str = "[share]\nallow = [\"192.0.2.0/24\", \"198.51.100.0/24\", \"2001:db8::/32\"]\n";
+
+/// A state folder of the test's own.
+struct Host {
+    dir: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("config.toml"), ALLOW).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("FAIL2MISP_CONFIG", self.path().join("config.toml"))
+            .env("FAIL2MISP_STATE", self.path().join("state"))
+            .env("FAIL2MISP_RUNTIME", self.path().join("run"))
+            .env("FAIL2MISP_FAIL2BAN_DIR", self.path().join("fail2ban"));
+        command
+    }
+
+    fn report(&self, arguments: &[&str]) -> Output {
+        self.command(BINARY).arg("report").args(arguments).output().unwrap()
+    }
+
+    fn n_spooled(&self) -> usize {
+        let files = fs::read_dir(self.path().join("state/spool"));
+        files.into_iter().flatten().flatten().count()
+    }
+}
+
+#[track_caller]
+fn refused(output: &Output, code: i32, words: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(words), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn the_articles_five_arguments_arrive() {
+    let host = Host::new();
+    let hub = Hub::start(&host.path().join("hub"));
+    let event = hub.add_event("the article's");
+    let script = host.path().join("misp_add_attribute.sh");
+    symlink(BINARY, &script).unwrap();
+    let (key, url) = (hub.key.as_str(), hub.url());
+
+    // Under its own name, and as a subcommand.
+    let done = host.command(&script).args(["192.0.2.1", key, &url, &event, "true"]).status();
+    assert!(done.unwrap().success());
+    assert!(host.report(&["2001:DB8::1", key, &url, &event, "true"]).status.success());
+    wait_for("two attributes", || {
+        (hub.values(&event) == ["192.0.2.1", "2001:db8::1"]).then_some(())
+    });
+
+    // Known already: a sighting.
+    assert!(host.report(&["192.0.2.1", key, &url, &event, "true"]).status.success());
+    wait_for("the sighting", || (hub.n_sightings(&event) == 1).then_some(()));
+    let found = hub.attributes(&json!({"returnFormat": "json", "value": "192.0.2.1"}));
+    assert_eq!(found[0]["comment"], "login attempt (via fail2ban)");
+
+    // The key is where only its owner reads it.
+    let keys: Vec<_> =
+        fs::read_dir(host.path().join("state/exchange/keys")).unwrap().flatten().collect();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn without_sightings_a_known_address_is_a_line_in_the_log() {
+    let host = Host::new();
+    let hub = Hub::start(&host.path().join("hub"));
+    let event = hub.add_event("no sightings");
+    let (key, url) = (hub.key.as_str(), hub.url());
+    let log = host.path().join("exchange.log");
+    let exchange = Running::start(
+        host.command(BINARY)
+            .args(["run", "--only", "exchange"])
+            .stderr(fs::File::create(&log).unwrap()),
+    );
+    for _ in 0..2 {
+        assert!(host.report(&["192.0.2.1", key, &url, &event, "false"]).status.success());
+    }
+    wait_for("the line in the log", || {
+        let log = fs::read_to_string(&log).unwrap();
+        log.contains("Not sighting 192.0.2.1 due to configuration").then_some(())
+    });
+    assert_eq!(hub.values(&event), ["192.0.2.1"]);
+    assert_eq!(hub.n_sightings(&event), 0);
+    exchange.stop();
+}
+
+#[test]
+fn what_cannot_be_told_is_refused_with_a_reason() {
+    let host = Host::new();
+    let five = |ip: &'static str, url: &'static str| host.report(&[ip, "k", url, "1", "true"]);
+    refused(&five("192.0.2.300", "http://127.0.0.1:1"), 2, "neither an address nor a prefix");
+    refused(&five("mallory; reboot", "http://127.0.0.1:1"), 2, "`mallory; reboot`");
+    refused(&five("192.0.2.1", "misp.example.org"), 2, "write it as https://misp.example.org");
+    fs::create_dir(host.path().join("fail2ban")).unwrap();
+    refused(&host.report(&["192.0.2.1"]), 2, "nobody says which MISP");
+    assert_eq!(host.n_spooled(), 0);
+
+    // A restored ban was told when it was new.
+    let output = host.report(&["192.0.2.1", "--jail", "sshd", "--restored", "1"]);
+    assert!(output.status.success());
+    assert_eq!(host.n_spooled(), 0);
+}
+
+#[test]
+fn nobody_waits_for_a_misp_that_is_away() {
+    let host = Host::new();
+    let mut hub = Hub::start(&host.path().join("hub"));
+    let event = hub.add_event("away");
+    let (key, url) = (hub.key.clone(), hub.url());
+    hub.stop();
+
+    let mut times: Vec<Duration> = (1..=20)
+        .map(|n| {
+            let start = Instant::now();
+            let ip = format!("198.51.100.{n}");
+            assert!(host.report(&[&ip, &key, &url, &event, "true"]).status.success());
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("report with MISP away: median {:?}, longest {:?}", times[10], times[19]);
+
+    hub.restart();
+    wait_for("all of them", || (hub.values(&event).len() == 20).then_some(()));
+}
+
+#[test]
+fn a_hundred_at_once_are_a_hundred_attributes() {
+    let host = Host::new();
+    let hub = Hub::start(&host.path().join("hub"));
+    let event = hub.add_event("many");
+    let (key, url) = (hub.key.as_str(), hub.url());
+    let reports: Vec<_> = (1..=100)
+        .map(|n| {
+            let ip = format!("192.0.2.{n}");
+            let arguments = ["report", &ip, key, &url, &event, "true"];
+            host.command(BINARY).args(arguments).spawn().unwrap()
+        })
+        .collect();
+    for mut report in reports {
+        assert!(report.wait().unwrap().success());
+    }
+    wait_for("all of them", || (hub.values(&event).len() == 100).then_some(()));
+    assert_eq!(hub.n_sightings(&event), 0);
+}
