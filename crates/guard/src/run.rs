@@ -315,6 +315,7 @@ impl Run {
                     self.suspicious = true;
                 }
                 Action::AlreadyBanned { .. }
+                | Action::Increased { .. }
                 | Action::Restored(_)
                 | Action::Expired { .. }
                 | Action::Found { .. }

@@ -5,7 +5,9 @@
 
 use std::fmt::{self, Display};
 
+use jail::config::duration;
 use jail::judge::{Action, IgnoredBy, Lifted};
+use jail::{Ban, BanTime};
 use jiff::tz::TimeZone;
 
 /// Below this many seconds after a ban, more failures are what was already on its way.
@@ -48,12 +50,17 @@ pub(crate) fn say(action: &Action, zone: &TimeZone) {
                 target: "fail2ban.actions", notice = true, "[{jail}] Restore Ban {subject}"
             );
         }
+        Action::Increased { ban, n_bans } => {
+            let (jail, subject) = (&ban.jail, Clean(&ban.subject));
+            let (length, until) = (length(ban.bantime), end(ban, zone));
+            tracing::info!(
+                target: "fail2ban.actions", notice = true,
+                "[{jail}] Increase Ban {subject} ({n_bans} # {length} -> {until})"
+            );
+        }
         Action::Prolong(ban) => {
             let (jail, subject) = (&ban.jail, Clean(&ban.subject));
-            let until = match ban.until() {
-                Some(end) => end.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-                None => "for ever".to_owned(),
-            };
+            let until = end(ban, zone);
             tracing::info!(
                 target: "fail2ban.actions", notice = true,
                 "[{jail}] Increase Ban {subject} -> {until}"
@@ -85,6 +92,21 @@ pub(crate) fn say(action: &Action, zone: &TimeZone) {
         }
         // Told to the operator who asked; a decoy's jail that is gone is not worth a line each.
         Action::NotBanned { .. } | Action::NoSuchJail { .. } => {}
+    }
+}
+
+/// When a ban ends, as a time of day here.
+fn end(ban: &Ban, zone: &TimeZone) -> String {
+    match ban.until() {
+        Some(end) => end.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        None => "infinite".to_owned(),
+    }
+}
+
+fn length(ban_time: BanTime) -> String {
+    match ban_time {
+        BanTime::Seconds(seconds) => duration::words(seconds),
+        BanTime::Permanent => "permanent".to_owned(),
     }
 }
 

@@ -60,6 +60,7 @@ impl Host {
             max_retry: 3,
             find_time: SignedDuration::from_secs(600),
             ban_time: BanTime::Seconds(600),
+            increment: None,
             max_matches: 3,
             ignore_ip: vec!["203.0.113.200".to_owned()],
             ignore_self: true,

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 
 use crate::event::BanTime;
+use crate::increment::Increment;
 
 pub use action::Action;
 pub use filter::Filter;
@@ -109,6 +110,8 @@ pub struct Jail {
     pub find_time: SignedDuration,
     /// How long a ban stands.
     pub ban_time: BanTime,
+    /// How bans grow of whoever comes back; they do not where `None`.
+    pub increment: Option<Increment>,
     /// Matched lines that are kept for a ban.
     pub max_matches: u32,
     /// `ignoreip`, split into its words.

@@ -6,7 +6,9 @@
 //! `server/filter.py` (times, ignored subjects), `server/failmanager.py` (counting) and
 //! `server/banmanager.py` (bans).
 
+mod court;
 mod failing;
+mod history;
 mod ignore;
 mod standing;
 
@@ -17,17 +19,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config;
 use crate::event::{Ban, BanTime, Failure, Subject};
+use crate::increment::Increment;
 
-use failing::{Failing, Ticket};
-use ignore::IgnoreList;
-use standing::{Standing, Verdict};
+pub use history::{History, Past};
 
-/// Beyond this distance from now, a line that was just written bears a wrong date and counts as
-/// now; fail2ban's own limit.
-const ODD_TIME: SignedDuration = SignedDuration::from_secs(60);
-
-/// A jail warns of strange times once in this while; a wrong time zone would warn on every line.
-const WARN_EVERY: SignedDuration = SignedDuration::from_hours(24);
+use court::Court;
+use history::NoHistory;
 
 /// Bans lifted in one call, so that a ban never waits for a long queue of unbans.
 const MAX_LIFTED: usize = 10_000;
@@ -49,6 +46,8 @@ pub struct Rules {
     pub ignore_self: bool,
     /// Who is never banned: addresses, prefixes, names.
     pub ignore_ip: Vec<String>,
+    /// How bans grow of whoever comes back; they do not where `None`.
+    pub increment: Option<Increment>,
 }
 
 impl From<&config::Jail> for Rules {
@@ -61,6 +60,7 @@ impl From<&config::Jail> for Rules {
             max_matches: jail.max_matches,
             ignore_self: jail.ignore_self,
             ignore_ip: jail.ignore_ip.clone(),
+            increment: jail.increment.clone(),
         }
     }
 }
@@ -184,6 +184,13 @@ pub enum Action {
     },
     /// Ban.
     Ban(Ban),
+    /// The ban before this is longer than usual, because its subject was banned before.
+    Increased {
+        /// The ban.
+        ban: Ban,
+        /// Which of its subject's bans it is.
+        n_bans: u32,
+    },
     /// Ban again what was banned in an earlier life.
     Restored(Ban),
     /// A standing ban lasts longer now: `time` is its old beginning, `bantime` its new length, the
@@ -240,22 +247,20 @@ pub struct Status {
 }
 
 /// Decides who is banned, where, and for how long.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Judge {
     jails: HashMap<String, Court>,
-    own: Vec<IpAddr>,
-    resolved: HashMap<String, Vec<IpAddr>>,
+    known: Known,
 }
 
-/// One jail before the judge.
+/// What all jails know.
 #[derive(Debug)]
-struct Court {
-    rules: Rules,
-    ignore: IgnoreList,
-    failing: Failing,
-    standing: Standing,
-    warn_odd_time: Option<Timestamp>,
-    warn_too_old: Option<Timestamp>,
+struct Known {
+    /// The host's own addresses.
+    own: Vec<IpAddr>,
+    /// What the names in `ignoreip` stand for.
+    resolved: HashMap<String, Vec<IpAddr>>,
+    history: Box<dyn History>,
 }
 
 impl Judge {
@@ -263,7 +268,14 @@ impl Judge {
     pub fn new(rules: Vec<Rules>) -> Self {
         let jails =
             rules.into_iter().map(|rules| (rules.jail.clone(), Court::new(rules))).collect();
-        Self { jails, ..Self::default() }
+        let (own, resolved) = (Vec::new(), HashMap::new());
+        Self { jails, known: Known { own, resolved, history: Box::new(NoHistory) } }
+    }
+
+    /// The same judge, with somebody to ask about earlier bans; without, none grows.
+    pub fn with_history(mut self, history: Box<dyn History>) -> Self {
+        self.known.history = history;
+        self
     }
 
     /// Answers one event, and lifts what bans are over.
@@ -299,11 +311,8 @@ impl Judge {
     /// Whether `jail`, or any jail where `None`, would never ban `subject`.
     pub fn ignores(&self, jail: Option<&str>, subject: &Subject) -> Option<IgnoredBy> {
         match jail {
-            Some(jail) => self.jails.get(jail)?.ignores(subject, &self.own, &self.resolved),
-            None => self
-                .jails
-                .values()
-                .find_map(|court| court.ignores(subject, &self.own, &self.resolved)),
+            Some(jail) => self.jails.get(jail)?.ignores(subject, &self.known),
+            None => self.jails.values().find_map(|court| court.ignores(subject, &self.known)),
         }
     }
 
@@ -326,31 +335,29 @@ impl Judge {
     fn answer(&mut self, event: Event, now: Timestamp, out: &mut Vec<Action>) {
         match event {
             Event::Failure(failure, reading) => match self.jails.get_mut(&failure.jail) {
-                Some(court) => {
-                    court.failure(failure, reading, &self.own, &self.resolved, now, out);
-                }
+                Some(court) => court.failure(failure, reading, &self.known, now, out),
                 None => out.push(Action::NoSuchJail { jail: failure.jail }),
             },
             Event::Attempt { jail, subject, matches } => match self.jails.get_mut(&jail) {
-                Some(court) => court.attempt(subject, matches, now, out),
+                Some(court) => court.attempt(subject, matches, &self.known, now, out),
                 None => out.push(Action::NoSuchJail { jail }),
             },
             Event::Ban { jail, subject, ban_time } => match self.jails.get_mut(&jail) {
-                Some(court) => court.ban_by_hand(subject, ban_time, now, out),
+                Some(court) => court.ban_by_hand(subject, ban_time, &self.known, now, out),
                 None => out.push(Action::NoSuchJail { jail }),
             },
             Event::Unban { jail, subject } => self.unban(jail, subject, out),
             Event::UnbanAll { jail } => self.unban_all(jail, out),
             Event::Restore(ban) => match self.jails.get_mut(&ban.jail) {
-                Some(court) => court.restore(ban, &self.own, &self.resolved, now, out),
+                Some(court) => court.restore(ban, &self.known, now, out),
                 None => out.push(Action::NoSuchJail { jail: ban.jail }),
             },
             Event::OwnAddresses(addrs) => {
-                self.own = addrs.into_iter().map(|addr| addr.to_canonical()).collect();
+                self.known.own = addrs.into_iter().map(|addr| addr.to_canonical()).collect();
             }
             Event::Resolved { name, addrs } => {
                 let addrs = addrs.into_iter().map(|addr| addr.to_canonical()).collect();
-                self.resolved.insert(name, addrs);
+                self.known.resolved.insert(name, addrs);
             }
             Event::Rules(rules) => self.replace_rules(rules, out),
             Event::Deadline => {}
@@ -399,209 +406,12 @@ impl Judge {
             out.extend(lifted.into_iter().map(|it| unban(&name, it, Lifted::JailRemoved)));
         }
         let names = self.names();
-        self.resolved.retain(|name, _| names.contains(name));
-    }
-}
-
-impl Court {
-    fn new(rules: Rules) -> Self {
-        Self {
-            ignore: IgnoreList::new(&rules.ignore_ip),
-            rules,
-            failing: Failing::default(),
-            standing: Standing::default(),
-            warn_odd_time: None,
-            warn_too_old: None,
-        }
-    }
-
-    fn under(self, rules: Rules) -> Self {
-        Self { ignore: IgnoreList::new(&rules.ignore_ip), rules, ..self }
-    }
-
-    fn ignores(
-        &self,
-        subject: &Subject,
-        own: &[IpAddr],
-        resolved: &HashMap<String, Vec<IpAddr>>,
-    ) -> Option<IgnoredBy> {
-        let is_own = |own: &IpAddr| match subject {
-            Subject::Addr(addr) => addr == own,
-            Subject::Net(net) => net.contains(own),
-            Subject::Id(_) => false,
-        };
-        if self.rules.ignore_self && own.iter().any(is_own) {
-            return Some(IgnoredBy::OwnAddress);
-        }
-        self.ignore.covers(subject, resolved)
-    }
-
-    fn failure(
-        &mut self,
-        mut failure: Failure,
-        reading: Reading,
-        own: &[IpAddr],
-        resolved: &HashMap<String, Vec<IpAddr>>,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(time) = self.time_of(failure.time, reading, now, out) else {
-            return;
-        };
-        failure.time = time;
-        let subject = failure.subject.clone();
-        if let Some(by) = self.ignores(&subject, own, resolved) {
-            out.push(Action::Ignored { jail: failure.jail, subject, by });
-            return;
-        }
-        out.push(Action::Found { jail: failure.jail, subject, time });
-        let n_attempts = failure.n_attempts.max(1);
-        let counted = failing::Counted { retry: 1, n_failures: n_attempts };
-        let due =
-            self.failing.add(&failure.subject, time, counted, failure.matches, &self.rules, now);
-        if let Some(ticket) = due {
-            self.ban(failure.subject, ticket, now, out);
-        }
-    }
-
-    /// The time that a line counts for; `None` where it counts for nothing.
-    fn time_of(
-        &mut self,
-        date: Timestamp,
-        reading: Reading,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) -> Option<Timestamp> {
-        let off = date.duration_since(now);
-        match reading {
-            // fail2ban compares whole seconds: 60.9 s are not odd yet.
-            Reading::InOperation if off.as_secs().abs() > ODD_TIME.as_secs() => {
-                if is_due(&mut self.warn_odd_time, now) {
-                    out.push(Action::OddTime { jail: self.rules.jail.clone(), off });
-                }
-                Some(now)
-            }
-            Reading::CatchingUp if off < -self.rules.find_time => {
-                if is_due(&mut self.warn_too_old, now) {
-                    out.push(Action::TooOld { jail: self.rules.jail.clone() });
-                }
-                None
-            }
-            Reading::InOperation | Reading::CatchingUp => Some(date.min(now)),
-        }
-    }
-
-    fn attempt(
-        &mut self,
-        subject: Subject,
-        matches: Vec<String>,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) {
-        let retry = u32::try_from(matches.len()).unwrap_or(u32::MAX).max(1);
-        let counted = failing::Counted { retry, n_failures: 1 };
-        if let Some(ticket) = self.failing.add(&subject, now, counted, matches, &self.rules, now) {
-            self.ban(subject, ticket, now, out);
-        }
-    }
-
-    fn ban(&mut self, subject: Subject, ticket: Ticket, now: Timestamp, out: &mut Vec<Action>) {
-        let ban = Ban {
-            jail: self.rules.jail.clone(),
-            subject,
-            time: ticket.last,
-            bantime: self.rules.ban_time,
-            n_failures: ticket.n_failures,
-            first_failure: ticket.first_failure,
-            last_failure: ticket.last,
-            matches: ticket.matches,
-        };
-        self.stand(ban, Action::Ban, now, out);
-    }
-
-    fn ban_by_hand(
-        &mut self,
-        subject: Subject,
-        ban_time: Option<BanTime>,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) {
-        let ban = Ban {
-            jail: self.rules.jail.clone(),
-            subject,
-            time: now,
-            bantime: ban_time.unwrap_or(self.rules.ban_time),
-            n_failures: 0,
-            first_failure: now,
-            last_failure: now,
-            matches: Vec::new(),
-        };
-        self.stand(ban, Action::Ban, now, out);
-    }
-
-    /// Makes `ban` stand, as `made` says, unless it stands already or is over.
-    fn stand(
-        &mut self,
-        mut ban: Ban,
-        made: fn(Ban) -> Action,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) {
-        match self.standing.add(&ban, now) {
-            Verdict::New => out.push(made(ban)),
-            Verdict::Expired => {
-                out.push(Action::Expired { jail: ban.jail, subject: ban.subject });
-            }
-            Verdict::Standing { since, prolonged } => {
-                out.push(Action::AlreadyBanned {
-                    jail: ban.jail.clone(),
-                    subject: ban.subject.clone(),
-                    after: ban.time.duration_since(since),
-                });
-                if let Some(bantime) = prolonged {
-                    (ban.time, ban.bantime) = (since, bantime);
-                    out.push(Action::Prolong(ban));
-                }
-            }
-        }
-    }
-
-    fn restore(
-        &mut self,
-        mut ban: Ban,
-        own: &[IpAddr],
-        resolved: &HashMap<String, Vec<IpAddr>>,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) {
-        // A ban made under a longer bantime is cut to what the jail allows today.
-        if let BanTime::Seconds(longest) = self.rules.ban_time {
-            ban.bantime = match ban.bantime {
-                BanTime::Seconds(seconds) => BanTime::Seconds(seconds.min(longest)),
-                BanTime::Permanent => BanTime::Seconds(longest),
-            };
-        }
-        if ban.until().is_some_and(|until| until <= now) {
-            out.push(Action::Expired { jail: ban.jail, subject: ban.subject });
-        } else if let Some(by) = self.ignores(&ban.subject, own, resolved) {
-            out.push(Action::Ignored { jail: ban.jail, subject: ban.subject, by });
-        } else {
-            self.stand(ban, Action::Restored, now, out);
-        }
+        self.known.resolved.retain(|name, _| names.contains(name));
     }
 }
 
 fn unban(jail: &str, subject: Subject, why: Lifted) -> Action {
     Action::Unban { jail: jail.to_owned(), subject, why }
-}
-
-/// Whether a warning may be given again, and notes that it was.
-fn is_due(next: &mut Option<Timestamp>, now: Timestamp) -> bool {
-    if next.is_some_and(|next| now < next) {
-        return false;
-    }
-    *next = now.checked_add(WARN_EVERY).ok();
-    true
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod event;
+pub mod increment;
 pub mod judge;
 
 pub use event::{Ban, BanTime, Failure, NumberedBan, Subject};

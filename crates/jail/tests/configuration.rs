@@ -226,6 +226,13 @@ fn one_bad_jail_is_named_and_the_others_start() {
            `/var/log/b`; put each path on a line of its own"],
     );
     refused(
+        "bantime.increment = true\nbantime.formula = ban.Tme * 2",
+        &[
+            "/f/jail.conf:5 a: `bantime.formula`: `ban.Tme` is unknown; it may use ban.Time, ban.Count, \
+           banFactor and arithmetic",
+        ],
+    );
+    refused(
         "backend = kqueue",
         &[
             "/f/jail.conf:4 a: `backend = kqueue` is none; write auto, pyinotify, polling or systemd",

@@ -210,6 +210,7 @@ mod tests {
             max_retry: 5,
             find_time: jiff::SignedDuration::from_secs(600),
             ban_time: jail::BanTime::Seconds(600),
+            increment: None,
             max_matches: 5,
             ignore_ip: Vec::new(),
             ignore_self: true,

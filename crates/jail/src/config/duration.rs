@@ -19,6 +19,22 @@ pub fn seconds(text: &str) -> Result<f64, ExpressionError> {
     evaluate(&arithmetic(text), &|_| None)
 }
 
+/// Writes seconds in the units that [`seconds`] reads, the three greatest at most: `1d 2h 3m`.
+pub fn words(seconds: u32) -> String {
+    const UNITS: [(&str, u32); 6] =
+        [("y", 31_557_600), ("w", 604_800), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let mut rest = seconds;
+    let mut words = Vec::new();
+    for (unit, length) in UNITS {
+        let count = rest / length;
+        rest %= length;
+        if count > 0 && words.len() < 3 {
+            words.push(format!("{count}{unit}"));
+        }
+    }
+    if words.is_empty() { "0s".to_owned() } else { words.join(" ") }
+}
+
 /// Writes units as factors and puts a plus between what stands side by side.
 fn arithmetic(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
@@ -92,6 +108,12 @@ mod tests {
         check("1 Month", Ok(30.4375 * 86_400.0));
         check("1.5h", Ok(5400.0));
         check("60*60", Ok(3600.0));
+    }
+
+    #[test]
+    fn writes_durations() {
+        let all = [0, 59, 600, 5400, 93_784, 604_800].map(words);
+        assert_eq!(all, ["0s", "59s", "10m", "1h 30m", "1d 2h 3m", "1w"]);
     }
 
     #[test]

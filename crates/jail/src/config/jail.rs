@@ -14,6 +14,7 @@ use super::interpolate::{Scope, Vars, reference};
 use super::options::{self, Item};
 use super::{Action, Backend, Fault, Jail, LogPath, duration, nearest};
 use crate::event::BanTime;
+use crate::increment::{Increment, Written};
 
 /// The options of a jail that fail2ban itself understands, beside those of its filter.
 const JAIL_OPTIONS: [&str; 23] = [
@@ -267,6 +268,7 @@ impl Reader<'_> {
             max_retry: self.count("maxretry", &options, DEFAULT_MAX_RETRY),
             find_time: self.find_time(&options),
             ban_time: self.ban_time(&options),
+            increment: self.increment(&options),
             max_matches: self.count("maxmatches", &options, DEFAULT_MAX_MATCHES),
             ignore_ip: options.get("ignoreip").map_or_else(Vec::new, |text| words(text)),
             ignore_self: options.get("ignoreself").is_none_or(|text| is_true(text)),
@@ -451,23 +453,51 @@ impl Reader<'_> {
         })
     }
 
-    fn seconds(&mut self, option: &str, options: &BTreeMap<String, String>) -> f64 {
-        let Some(text) = options.get(option) else { return DEFAULT_SECONDS };
-        duration::seconds(text).unwrap_or_else(|error| {
-            let problem =
-                format!("`{option} = {text}` is no time: {error}; write seconds, or `1d 12h 30m`");
-            self.refuse(option, problem);
-            DEFAULT_SECONDS
-        })
+    /// A time in seconds; `None` where there is none, or none that is sound.
+    fn seconds(&mut self, option: &str, options: &BTreeMap<String, String>) -> Option<f64> {
+        let text = options.get(option).filter(|text| !text.is_empty())?;
+        match duration::seconds(text) {
+            Ok(seconds) => Some(seconds),
+            Err(error) => {
+                let problem = format!(
+                    "`{option} = {text}` is no time: {error}; write seconds, or `1d 12h 30m`"
+                );
+                self.refuse(option, problem);
+                None
+            }
+        }
+    }
+
+    fn increment(&mut self, options: &BTreeMap<String, String>) -> Option<Increment> {
+        let is_on = |option: &str| options.get(option).is_some_and(|text| is_true(text));
+        if !is_on("bantime.increment") {
+            return None;
+        }
+        let text = |option: &str| options.get(option).map(String::as_str);
+        let written = Written {
+            formula: text("bantime.formula"),
+            multipliers: text("bantime.multipliers"),
+            factor: text("bantime.factor"),
+            max_seconds: self.seconds("bantime.maxtime", options),
+            random_seconds: self.seconds("bantime.rndtime", options),
+            overall: is_on("bantime.overalljails"),
+        };
+        match Increment::new(written) {
+            Ok(increment) => Some(increment),
+            Err(error) => {
+                self.refuse(error.option(), error.to_string());
+                None
+            }
+        }
     }
 
     fn find_time(&mut self, options: &BTreeMap<String, String>) -> SignedDuration {
-        let seconds = self.seconds("findtime", options);
+        let seconds = self.seconds("findtime", options).unwrap_or(DEFAULT_SECONDS);
         SignedDuration::try_from_secs_f64(seconds).unwrap_or(SignedDuration::MAX)
     }
 
     fn ban_time(&mut self, options: &BTreeMap<String, String>) -> BanTime {
-        let seconds = self.seconds("bantime", options);
+        let seconds = self.seconds("bantime", options).unwrap_or(DEFAULT_SECONDS);
         // Whole seconds, as fail2ban cuts them; what no number of seconds can hold is the largest.
         #[expect(clippy::cast_possible_truncation)]
         BanTime::from(seconds as i64)

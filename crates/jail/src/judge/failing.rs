@@ -45,6 +45,8 @@ pub(super) struct Counted {
     pub(super) retry: u32,
     /// As failures.
     pub(super) n_failures: u32,
+    /// Against `maxretry`, on top.
+    pub(super) extra: u32,
 }
 
 /// The failing subjects of one jail.
@@ -127,7 +129,7 @@ impl Failing {
 
 impl Ticket {
     fn new(time: Timestamp, counted: Counted, matches: Vec<String>) -> Self {
-        let retry = counted.retry.max(counted.n_failures);
+        let retry = counted.retry.max(counted.n_failures).saturating_add(counted.extra);
         Self {
             first: time,
             first_failure: time,
@@ -146,7 +148,7 @@ impl Ticket {
         rules: &Rules,
     ) {
         self.adjust(time, rules.find_time);
-        self.retry = self.retry.saturating_add(counted.retry);
+        self.retry = self.retry.saturating_add(counted.retry).saturating_add(counted.extra);
         self.n_failures = self.n_failures.saturating_add(counted.n_failures);
         self.matches.extend(matches);
         let max_matches = usize::try_from(rules.max_matches).unwrap_or(usize::MAX);

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::increment::Written;
 
 /// Noon of a day; all times of the tests are seconds from it.
 const NOON: i64 = 1_780_000_000;
@@ -25,6 +26,7 @@ fn rules() -> Rules {
         ]
         .map(str::to_owned)
         .to_vec(),
+        increment: None,
     }
 }
 
@@ -55,6 +57,7 @@ fn told(actions: &[Action]) -> String {
             Action::OddTime { off, .. } => format!("odd {}", off.as_secs()),
             Action::TooOld { .. } => "old".to_owned(),
             Action::Ban(ban) => format!("ban {}", end(ban)),
+            Action::Increased { ban, n_bans } => format!("increased {n_bans} {}", end(ban)),
             Action::Restored(ban) => format!("restored {}", end(ban)),
             Action::Prolong(ban) => format!("prolong {}", end(ban)),
             Action::AlreadyBanned { subject, after, .. } => {
@@ -285,4 +288,36 @@ fn a_flood_of_addresses_is_forgotten_from_its_old_end() {
     assert!(status.currently_failed <= 100_000, "{}", status.currently_failed);
     judge.fails("10.2.73.239", 150, "found 10.2.73.239 150"); // the last of them: its second
     judge.fails("10.2.73.239", 150, "found 10.2.73.239 150, ban 10.2.73.239 until 750");
+}
+
+/// Whoever it is, he was banned once in this jail and twice in all.
+#[derive(Debug)]
+struct BannedBefore;
+
+impl History for BannedBefore {
+    fn past(&self, jail: Option<&str>, _: &Subject) -> Option<Past> {
+        Some(Past { n_bans: if jail.is_some() { 1 } else { 2 }, last: at(-1000) })
+    }
+}
+
+#[test]
+fn who_comes_back_is_banned_sooner_and_longer() {
+    let increment = |overall| {
+        let written = Written { max_seconds: Some(2000.0), overall, ..Written::default() };
+        let increment = Increment::new(written).unwrap();
+        let rules = Rules { increment: Some(increment), ..rules() };
+        Judge::new(vec![rules]).with_history(Box::new(BannedBefore))
+    };
+    let mut judge = increment(false);
+    judge.fails("192.0.2.1", 0, "found 192.0.2.1 0"); // counts for two
+    judge.fails(
+        "192.0.2.1",
+        1,
+        "found 192.0.2.1 1, ban 192.0.2.1 until 1201, increased 2 192.0.2.1 until 1201",
+    );
+    // The ban that stands does not grow: the end would be 1200.
+    judge.check(ban("192.0.2.1", None), 600, "already 192.0.2.1 599");
+    judge.check(ban("192.0.2.2", Some(BanTime::Seconds(60))), 600, "ban 192.0.2.2 until 660");
+    let want = "ban 192.0.2.3 until 2600, increased 3 192.0.2.3 until 2600";
+    increment(true).check(ban("192.0.2.3", None), 600, want); // 2400, cut to maxtime
 }
