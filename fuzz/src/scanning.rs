@@ -1,0 +1,155 @@
+//! Runs lines through scanners and holds what comes out to what every filter promises.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use scan::{Filter, Hit, IdKind, Outcome, Scanner, Settings};
+
+/// When the first line is read: 2026-03-01 12:00:00 UTC.
+const NOW: i64 = 1_772_366_400;
+/// What lies between two lines: a connection is forgotten after fifteen of them.
+const STEP: SignedDuration = SignedDuration::from_secs(20);
+/// The longest line, and how many of them are looked at.
+const LONGEST_LINE: usize = 4096;
+const MOST_LINES: usize = 64;
+/// Runs before a slow line is believed to be slow by itself: others use the machine, too.
+const MOST_RUNS: usize = 5;
+/// Searches that one line may exceed the match limit with, at the most.
+const MOST_EXCEEDED: u64 = 6;
+/// Lines that a failure may be made of, at the most.
+const MOST_MATCHES: usize = 1000;
+
+/// A line of an input; its date is known where it began with `@EPOCH `.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a> {
+    pub(crate) text: &'a [u8],
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) now: Timestamp,
+}
+
+/// Cuts an input into lines.
+pub(crate) fn lines(input: &[u8]) -> Vec<Line<'_>> {
+    let mut now = Timestamp::from_second(NOW).expect("it is a moment of this century");
+    let lines = input.split(|byte| *byte == b'\n').take(MOST_LINES);
+    lines
+        .map(|line| {
+            now = now.saturating_add(STEP).expect("a few minutes can be added");
+            let (text, at) = dated(line).map_or((line, None), |(text, at)| (text, Some(at)));
+            Line { text: &text[..text.len().min(LONGEST_LINE)], at, now }
+        })
+        .collect()
+}
+
+fn dated(line: &[u8]) -> Option<(&[u8], Timestamp)> {
+    let rest = line.strip_prefix(b"@")?;
+    let end = rest.iter().position(|byte| *byte == b' ')?;
+    let second = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+    Some((&rest[end + 1..], Timestamp::from_second(second).ok()?))
+}
+
+/// What became of `lines`, and how long each of them took.
+fn run(filter: &Arc<Filter>, settings: &Settings, lines: &[Line<'_>]) -> Vec<(Outcome, Duration)> {
+    let mut scanner = Scanner::new(Arc::clone(filter), settings.clone());
+    let outcomes = lines
+        .iter()
+        .map(|line| {
+            let start = Instant::now();
+            let outcome = match line.at {
+                Some(at) => scanner.dated_line(line.text, at, line.now),
+                None => scanner.line(line.text, line.now),
+            };
+            (outcome, start.elapsed())
+        })
+        .collect();
+    let counted = scanner.statistics();
+    assert_eq!(counted.n_lines, lines.len() as u64);
+    assert!(counted.n_exceeded <= MOST_EXCEEDED * counted.n_lines);
+    outcomes
+}
+
+/// Scans `lines`, asserts what holds for every filter, and returns what became of them.
+///
+/// - The same lines have the same outcomes.
+/// - No line takes longer than `limit`.
+/// - Every failure keeps the promises of [`Hit`].
+/// - Who looks at a line with every expression finds first what [`Scanner::line`] does.
+pub(crate) fn check(
+    filter: &Arc<Filter>,
+    settings: &Settings,
+    lines: &[Line<'_>],
+    limit: Duration,
+) -> Vec<Outcome> {
+    let mut first = run(filter, settings, lines);
+    for n_runs in 2..=MOST_RUNS {
+        let again = run(filter, settings, lines);
+        for ((outcome, took), (same, this)) in first.iter_mut().zip(again) {
+            assert_eq!(*outcome, same, "the same lines, another outcome");
+            *took = this.min(*took);
+        }
+        let slowest = first.iter().map(|(_, took)| *took).max().unwrap_or_default();
+        if slowest <= limit {
+            break;
+        }
+        assert!(n_runs < MOST_RUNS, "a line takes {slowest:?}, which is more than {limit:?}");
+    }
+    for (line, (outcome, _)) in lines.iter().zip(&first) {
+        if let Outcome::Failure(hit) = outcome {
+            check_hit(filter, line, hit);
+        }
+    }
+    if let Some(line) = lines.first() {
+        check_every(filter, settings, line, &first[0].0);
+    }
+    first.into_iter().map(|(outcome, _)| outcome).collect()
+}
+
+fn check_hit(filter: &Filter, line: &Line<'_>, hit: &Hit) {
+    assert!(hit.failregex < filter.spec().failregex.len());
+    assert!(hit.n_attempts >= 1);
+    match line.at {
+        Some(at) => assert!(hit.dated && hit.time == at, "a known date is not believed"),
+        None => assert!(hit.dated || hit.time == line.now, "neither a date nor now"),
+    }
+    if hit.kind == IdKind::Address {
+        check_address(&hit.id);
+    }
+    assert!(hit.matches.len() <= MOST_MATCHES, "{} lines for one failure", hit.matches.len());
+    assert!(hit.matches.iter().all(|line| !line.contains('\n')), "two lines in one");
+    for (index, (name, text)) in hit.fields.iter().enumerate() {
+        assert!(!text.is_empty(), "field `{name}` is empty");
+        assert!(hit.fields[..index].iter().all(|(other, _)| other != name), "`{name}` is twice");
+    }
+}
+
+/// An address is in its canonical form: nothing before or behind it, no host bits in a prefix.
+fn check_address(id: &str) {
+    let (addr, prefix): (_, Option<u32>) = match id.split_once('/') {
+        Some((addr, prefix)) => (addr, Some(prefix.parse().expect("a prefix has a length"))),
+        None => (id, None),
+    };
+    let addr: IpAddr = addr.parse().expect("an address is one");
+    let (bits, whole) = match addr {
+        IpAddr::V4(addr) => (u128::from(addr.to_bits()) << 96, 32),
+        IpAddr::V6(addr) => (addr.to_bits(), 128),
+    };
+    match prefix {
+        Some(prefix) => {
+            assert!((1..whole).contains(&prefix), "`{id}` is no prefix");
+            assert_eq!(bits << prefix, 0_u128, "`{id}` has bits behind its prefix");
+        }
+        None => assert_eq!(addr, addr.to_canonical(), "`{id}` is an IPv4 address"),
+    }
+}
+
+fn check_every(filter: &Arc<Filter>, settings: &Settings, line: &Line<'_>, outcome: &Outcome) {
+    let mut scanner = Scanner::new(Arc::clone(filter), settings.clone());
+    let every = scanner.every(line.text, line.at, line.now);
+    match (outcome, every.first()) {
+        (Outcome::Missed, first) => assert_eq!(first, None, "missed, and yet found"),
+        // Of several that ignore, another is told.
+        (Outcome::Ignored(_), first) => assert!(matches!(first, Some(Outcome::Ignored(_)))),
+        (outcome, first) => assert_eq!(Some(outcome), first, "another finds it first"),
+    }
+}
