@@ -1,5 +1,7 @@
 //! What the hub says back, and MISP's ways of saying no.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -76,7 +78,7 @@ pub(crate) enum Fault {
     EventExists(i64),
     /// A save that failed, in MISP's shape.
     #[error("{name}")]
-    NotSaved { name: &'static str, url: &'static str, errors: Value },
+    NotSaved { name: &'static str, url: Cow<'static, str>, errors: Value },
     /// Our own: the client learns nothing of the inside.
     #[error(transparent)]
     Store(#[from] StoreError),

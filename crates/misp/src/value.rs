@@ -9,6 +9,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::{Offset, TimeZone};
+
 /// MISP keeps both halves of a value in columns of this many bytes.
 pub const MAX_BYTES: usize = 65_535;
 
@@ -55,6 +60,12 @@ pub enum ValueError {
     /// Not an address of mail.
     #[error("Email address has an invalid format.")]
     Email,
+    /// Not a time in ISO 8601.
+    #[error("Datetime has to be in the ISO 8601 format.")]
+    Datetime,
+    /// Not a whole number.
+    #[error("The value has to be a whole number.")]
+    Number,
     /// Longer than [`MAX_BYTES`].
     #[error(
         "The entered string is too long and would get truncated. \
@@ -113,6 +124,8 @@ fn single(kind: &str, text: &str) -> Result<String, ValueError> {
             email(&refang(text))
         }
         "url" | "link" => Ok(refang_scheme(&refang(text))),
+        "datetime" => datetime(text),
+        "counter" | "integer" | "size-in-bytes" => number(text),
         "AS" => Ok(text.strip_prefix("AS").unwrap_or(text).to_owned()),
         _ => match hash_digits(kind) {
             Some(n_digits) => hash(text, n_digits),
@@ -169,6 +182,23 @@ fn email(text: &str) -> Result<String, ValueError> {
             Ok(text)
         }
         _ => Err(ValueError::Email),
+    }
+}
+
+/// MISP keeps times with microseconds, and the offset without its colon.
+fn datetime(text: &str) -> Result<String, ValueError> {
+    let offset = Pieces::parse(text).ok().and_then(|it| it.to_numeric_offset());
+    let zone = TimeZone::fixed(offset.unwrap_or(Offset::UTC));
+    let zoned = text.parse::<Timestamp>().map(|it| it.to_zoned(zone));
+    let zoned = zoned.or_else(|_| text.parse::<DateTime>()?.to_zoned(TimeZone::UTC));
+    let zoned = zoned.map_err(|_| ValueError::Datetime)?;
+    Ok(zoned.strftime("%Y-%m-%dT%H:%M:%S.%6f%z").to_string())
+}
+
+fn number(text: &str) -> Result<String, ValueError> {
+    match text.bytes().all(|it| it.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err(ValueError::Number),
     }
 }
 
@@ -291,6 +321,12 @@ mod tests {
         check("email-src", "Root@Evil.example", Ok("root@evil.example"));
         check("md5", "xyz", Err(ValueError::Hash));
         check("AS", "AS64496", Ok("64496"));
+        check("datetime", "2026-11-22T05:00:00+00:00", Ok("2026-11-22T05:00:00.000000+0000"));
+        check("datetime", "2026-11-22 05:00", Ok("2026-11-22T05:00:00.000000+0000"));
+        check("datetime", "2026-11-22T05:00:00+02:00", Ok("2026-11-22T05:00:00.000000+0200"));
+        check("datetime", "yesterday", Err(ValueError::Datetime));
+        check("counter", "17", Ok("17"));
+        check("counter", "many", Err(ValueError::Number));
         check("text", " <b>anything</b> ", Ok("<b>anything</b>"));
         check("text", &"x".repeat(70_000), Err(ValueError::TooLong));
         check("ip-src", &"1".repeat(5_000), Err(ValueError::Address));

@@ -9,7 +9,8 @@ use super::{Api, may_change};
 use crate::answer::{Answer, Errors, Fault};
 use crate::request::{Body, Request, flag};
 use crate::shape::{AttributeShape, AttributeTagShape, TagShape};
-use crate::store::attribute::{Attribute, Conflict};
+use crate::store::attribute::Attribute;
+pub(super) use crate::store::attribute::Conflict;
 use crate::store::event::{self, Event, Name};
 use crate::store::tag::{self, Attached, Carrier};
 
@@ -129,7 +130,7 @@ fn add_one(
     Ok(Err(refusal(conflict)))
 }
 
-fn refusal(conflict: Conflict) -> Errors {
+pub(super) fn refusal(conflict: Conflict) -> Errors {
     let mut errors = Errors::new();
     if conflict.similar.is_some() {
         errors.insert("value".to_owned(), json!([SIMILAR]));
@@ -183,7 +184,7 @@ fn added(outcomes: Vec<Result<Saved, Errors>>) -> Result<Answer, Fault> {
 }
 
 fn not_added(errors: Value) -> Fault {
-    Fault::NotSaved { name: NOT_ADDED, url: "/attributes/add", errors }
+    Fault::NotSaved { name: NOT_ADDED, url: "/attributes/add".into(), errors }
 }
 
 /// `GET /attributes/view/{attribute}`
@@ -247,7 +248,7 @@ pub(super) fn edit(api: &Api, request: &Request) -> Result<Answer, Fault> {
 
 fn not_edited(errors: Errors) -> Fault {
     let errors = Value::Object(errors);
-    Fault::NotSaved { name: "Could not edit Attribute", url: "/attributes/edit", errors }
+    Fault::NotSaved { name: "Could not edit Attribute", url: "/attributes/edit".into(), errors }
 }
 
 fn no_attribute() -> Fault {

@@ -25,6 +25,7 @@ const INHERIT: i64 = 5;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Draft {
     kind: Option<String>,
+    pub(super) relation: Option<String>,
     category: Option<String>,
     value: Option<String>,
     comment: Option<String>,
@@ -94,6 +95,7 @@ impl Draft {
         let mut it = Self::default();
         let given = |name: &str| fields.get(name).filter(|value| !value.is_null());
         it.kind = given("type").and_then(text).filter(|it| !it.is_empty());
+        it.relation = given("object_relation").and_then(text).filter(|it| !it.is_empty());
         it.category = given("category").and_then(text).filter(|it| !it.is_empty());
         it.value = given("value").and_then(text);
         it.comment = given("comment").and_then(text);
@@ -162,6 +164,8 @@ impl Draft {
         let mut it = Attribute {
             id: 0,
             event,
+            object: 0,
+            relation: None,
             uuid: self.uuid.unwrap_or_else(Uuid::new_v4),
             kind: kind.clone(),
             category: defaults.category.clone(),

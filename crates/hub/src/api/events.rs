@@ -10,12 +10,16 @@ use uuid::Uuid;
 
 use super::attributes::{Duplicate, add_all};
 use super::draft::{self, Draft, MAX_TEXT, TagDraft};
+use super::objects::ObjectDraft;
 use super::{Api, filter, may_change};
 use crate::answer::{Answer, Errors, Fault};
 use crate::request::{Request, flag, integer, text};
-use crate::shape::{AttributeShape, EventLine, EventMinimal, EventShape, SightingShape, TagShape};
+use crate::shape::{
+    AttributeShape, EventLine, EventMinimal, EventShape, ObjectShape, SightingShape, TagShape,
+};
 use crate::store::attribute::{self, Attribute};
 use crate::store::event::{self, Event, Name};
+use crate::store::object::{self, Object};
 use crate::store::sighting::{self, Wanted};
 use crate::store::tag::{self, Attached, Carrier};
 use crate::store::{Organisation, StoreError, search};
@@ -46,6 +50,7 @@ struct EventDraft {
     extends_uuid: Option<String>,
     uuid: Option<Uuid>,
     attributes: Vec<Draft>,
+    objects: Vec<ObjectDraft>,
     tags: Vec<TagDraft>,
     errors: Errors,
 }
@@ -61,6 +66,11 @@ impl EventDraft {
         it.tags = draft::tags(fields);
         if let Some(list @ Value::Array(_)) = fields.get("Attribute") {
             it.attributes = draft::drafts(list);
+        }
+        if let Some(Value::Array(list)) = fields.get("Object") {
+            // As with attributes, the answer has no place for what is wrong with one of them.
+            let objects = list.iter().filter_map(Value::as_object);
+            it.objects = objects.filter_map(|it| ObjectDraft::read(it).ok()).collect();
         }
         let mut refuse = |field: &str, text: &str| {
             it.errors.insert(field.to_owned(), json!([text]));
@@ -138,7 +148,7 @@ pub(super) fn add(api: &Api, request: &Request) -> Result<Answer, Fault> {
     }
     if !errors.is_empty() {
         let errors = json!({ "Event": errors });
-        return Err(Fault::NotSaved { name: NOT_ADDED, url: "/events/add", errors });
+        return Err(Fault::NotSaved { name: NOT_ADDED, url: "/events/add".into(), errors });
     }
     let (holder, now) = (request.holder.clone(), request.now);
     let id = api.store.write(move |db| {
@@ -172,6 +182,10 @@ pub(super) fn add(api: &Api, request: &Request) -> Result<Answer, Fault> {
         event.insert(db)?;
         // MISP's answer has no place for what is wrong with one of them: it is left out.
         add_all(db, event.id, &draft.attributes, Duplicate::Refuse, now)?;
+        for object in &draft.objects {
+            // A part that is wrong leaves its object out, and nothing of it.
+            let _ = object.store(db, &event, now)?;
+        }
         draft::attach(db, &draft.tags, Carrier::Event(event.id))?;
         event.update(db)?; // what was added has made it newer and unpublished
         Ok(event.id)
@@ -215,6 +229,7 @@ pub(crate) struct Whole {
     event: Event,
     tags: Vec<Attached>,
     attributes: Option<Vec<Held>>,
+    objects: Vec<(Object, Vec<Held>)>,
 }
 
 /// An attribute with what is shown of it.
@@ -233,7 +248,7 @@ impl Whole {
     ) -> Result<Self, StoreError> {
         let tags = tag::of(db, Carrier::Event(event.id))?;
         if content == Content::Metadata {
-            return Ok(Self { event, tags, attributes: None });
+            return Ok(Self { event, tags, attributes: None, objects: Vec::new() });
         }
         let mut tagged = tag::of_attributes(db, event.id)?;
         let wanted = Wanted { event: Some(event.id), ..Wanted::default() };
@@ -242,20 +257,37 @@ impl Whole {
             seen.entry(sighting.attribute).or_default().push(sighting);
         }
         let held = attribute::of_event(db, event.id, content == Content::WithDeleted)?;
-        let held = held.into_iter().map(|attribute| Held {
-            tags: tagged.remove(&attribute.id).unwrap_or_default(),
-            sightings: seen.remove(&attribute.id).unwrap_or_default(),
-            attribute,
-        });
-        Ok(Self { event, tags, attributes: Some(held.collect()) })
+        let deleted_too = content == Content::WithDeleted;
+        let objects = object::of_event(db, event.id, deleted_too)?;
+        let mut objects: Vec<_> = objects.into_iter().map(|it| (it, Vec::new())).collect();
+        let mut alone = Vec::with_capacity(held.len());
+        for attribute in held {
+            let held = Held {
+                tags: tagged.remove(&attribute.id).unwrap_or_default(),
+                sightings: seen.remove(&attribute.id).unwrap_or_default(),
+                attribute,
+            };
+            // Both lists are in the order of their numbers.
+            let whole = objects.binary_search_by_key(&held.attribute.object, |(it, _)| it.id);
+            match whole {
+                Ok(place) => objects[place].1.push(held),
+                Err(_) if held.attribute.object == 0 => alone.push(held),
+                Err(_) => {} // of a deleted object, and not asked for
+            }
+        }
+        Ok(Self { event, tags, attributes: Some(alone), objects })
     }
 
     pub(crate) fn shape<'a>(&'a self, organisation: &'a Organisation) -> EventShape<'a> {
         let mut shape = match &self.attributes {
             None => EventShape::metadata(&self.event, organisation),
             Some(held) => {
-                let held = held.iter().map(|it| it.shape(organisation)).collect();
-                EventShape::whole(&self.event, held, organisation)
+                let shapes = |held: &'a [Held]| {
+                    held.iter().map(|it| it.shape(organisation)).collect::<Vec<_>>()
+                };
+                let objects = self.objects.iter();
+                let objects = objects.map(|(it, parts)| ObjectShape::inner(it, shapes(parts)));
+                EventShape::whole(&self.event, shapes(held), objects.collect(), organisation)
             }
         };
         shape.tags = self.tags.iter().map(TagShape::inner).collect();
@@ -285,7 +317,7 @@ pub(super) fn edit(api: &Api, request: &Request) -> Result<Answer, Fault> {
     if !errors.is_empty() {
         let errors = json!({ "Event": errors });
         let name = "Could not edit Event";
-        return Err(Fault::NotSaved { name, url: "/events/edit", errors });
+        return Err(Fault::NotSaved { name, url: "/events/edit".into(), errors });
     }
     let request = request.clone();
     let id = api.store.write(move |db| {
@@ -301,6 +333,9 @@ pub(super) fn edit(api: &Api, request: &Request) -> Result<Answer, Fault> {
             }
         }
         add_all(db, event.id, &fresh, Duplicate::Refuse, request.now)?;
+        for object in &draft.objects {
+            edit_object(db, &event, object, request.now)?;
+        }
         draft::attach(db, &draft.tags, Carrier::Event(event.id))?;
         event.update(db)?;
         Ok::<_, Fault>(event.id)
@@ -325,6 +360,35 @@ fn edit_one(db: &Connection, event: &Event, draft: &Draft, now: i64) -> Result<b
         event::touch(db, event.id, now, i64::from(!stored.deleted) - before)?;
     }
     Ok(true)
+}
+
+/// Changes the parts of the object that the draft's uuid names, or adds the object.
+fn edit_object(db: &Connection, event: &Event, draft: &ObjectDraft, now: i64) -> Result<(), Fault> {
+    let known = draft.uuid.map(|it| Object::find(db, Name::Uuid(it))).transpose()?.flatten();
+    let Some(object) = known else {
+        // A part that is wrong leaves its object out, and nothing of it.
+        let _ = draft.store(db, event, now)?;
+        return Ok(());
+    };
+    for part in &draft.parts {
+        if object.event == event.id && !edit_one(db, event, part, now)? {
+            add_part(db, &object, part, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds a part to an object; one that is wrong is left out.
+fn add_part(db: &Connection, object: &Object, draft: &Draft, now: i64) -> Result<(), Fault> {
+    let Ok(part) = draft.attribute(object.event, now) else { return Ok(()) };
+    let relation = draft.relation.clone();
+    let mut part = Attribute { object: object.id, relation, ..part };
+    if !part.conflict(db)?.uuid {
+        part.insert(db)?;
+        draft.tag(db, &part)?;
+        event::touch(db, object.event, now, 1)?;
+    }
+    Ok(())
 }
 
 /// `POST /events/publish/{event}`
@@ -369,7 +433,7 @@ pub(super) fn delete(api: &Api, request: &Request) -> Result<Answer, Fault> {
         let event = name.map(|it| Event::find(db, it)).transpose()?.flatten();
         let event = event.ok_or_else(|| Fault::NotSaved {
             name: "Could not delete Event",
-            url: "/events/delete",
+            url: "/events/delete".into(),
             errors: Value::from("Event was not deleted."),
         })?;
         if !may_change(&request, event.creator) {

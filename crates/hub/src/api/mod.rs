@@ -5,6 +5,7 @@ mod draft;
 mod events;
 mod filter;
 mod identity;
+mod objects;
 mod search;
 mod sightings;
 mod tags;
@@ -103,6 +104,9 @@ fn call(controller: &str, action: &str) -> Option<Call> {
         ("sightings", "listSightings") => Call::Read(sightings::list),
         ("sightings", "index") => Call::Read(sightings::index),
         ("sightings", "restSearch") => Call::Read(sightings::search),
+        ("objects", "add") => Call::Described(objects::add, objects::ADD),
+        ("objects", "view") => Call::Read(objects::view),
+        ("objects", "delete") => Call::Write(objects::delete),
         ("tags", "index") => Call::Read(tags::index),
         ("tags", "search") => Call::Read(tags::search),
         ("tags", "add") => Call::Write(tags::add),

@@ -14,9 +14,12 @@ use crate::answer::{Answer, Fault};
 use crate::csv;
 use crate::feed::md5_of;
 use crate::request::{Request, text};
-use crate::shape::{AttributeShape, EventContext, EventOfAttribute, SightingShape, TagShape};
+use crate::shape::{
+    AttributeShape, EventContext, EventOfAttribute, ObjectOfAttribute, SightingShape, TagShape,
+};
 use crate::store::attribute::{self, Attribute};
 use crate::store::event::{Event, Name};
+use crate::store::object::Object;
 use crate::store::search::{self, Filter, Page};
 use crate::store::tag::{self, Attached, Carrier};
 use crate::store::{StoreError, sighting};
@@ -130,6 +133,7 @@ struct Found {
     attributes: Vec<Attribute>,
     events: HashMap<i64, (Event, Vec<Attached>)>,
     tags: HashMap<i64, Vec<Attached>>,
+    objects: HashMap<i64, Object>,
     /// As many as were found, the one beyond the page too.
     n_found: usize,
 }
@@ -152,9 +156,17 @@ impl Found {
                 events.insert(it.event, (event, tags));
             }
         }
+        let mut objects = HashMap::new();
+        for it in attributes.iter().filter(|it| it.object != 0) {
+            if !objects.contains_key(&it.object)
+                && let Some(object) = Object::find(db, Name::Id(it.object))?
+            {
+                objects.insert(it.object, object);
+            }
+        }
         let ids: Vec<i64> = attributes.iter().map(|it| it.id).collect();
         let tags = search::tags(db, &ids)?;
-        Ok(Self { attributes, events, tags, n_found })
+        Ok(Self { attributes, events, tags, objects, n_found })
     }
 
     fn tags(&self, attribute: i64) -> &[Attached] {
@@ -180,6 +192,7 @@ fn found_json(db: &Connection, search: &Search, api: &Api) -> Result<(Vec<u8>, u
             let sightings = seen.get(&it.id).map_or(&[][..], |it| it);
             let inner = |it| SightingShape::inner(it, &api.store.organisation);
             shape.sightings = sightings.iter().map(inner).collect();
+            shape.object = found.objects.get(&it.object).map(ObjectOfAttribute::new);
             if let Some((event, tags)) = found.events.get(&it.event) {
                 if with_context {
                     shape.context = Some(EventContext::new(event, tags, &api.store.organisation));
@@ -288,12 +301,11 @@ fn found_csv(db: &Connection, search: &Search, api: &Api) -> Result<(Vec<u8>, us
         body.push(b'\n');
     }
     for it in &found.attributes {
-        let event = found.events.get(&it.event);
         for (place, column) in columns.iter().enumerate() {
             if place > 0 {
                 body.push(b',');
             }
-            csv_field(&mut body, column, it, found.tags(it.id), event, api);
+            csv_field(&mut body, column, it, &found, &api.store.organisation.name);
         }
         body.push(b'\n');
     }
@@ -301,16 +313,11 @@ fn found_csv(db: &Connection, search: &Search, api: &Api) -> Result<(Vec<u8>, us
     Ok((body, found.n_found))
 }
 
-fn csv_field(
-    body: &mut Vec<u8>,
-    column: &str,
-    it: &Attribute,
-    tags: &[Attached],
-    event: Option<&(Event, Vec<Attached>)>,
-    api: &Api,
-) {
+fn csv_field(body: &mut Vec<u8>, column: &str, it: &Attribute, found: &Found, organisation: &str) {
     let names =
         |tags: &[Attached]| tags.iter().map(|it| &*it.tag.name).collect::<Vec<_>>().join(",");
+    let event = found.events.get(&it.event);
+    let object = found.objects.get(&it.object);
     let of_event = |read: fn(&Event) -> i64| event.map_or(0, |(event, _)| read(event));
     match column {
         "id" => csv::number(body, it.id),
@@ -324,9 +331,13 @@ fn csv_field(
         "comment" => csv::text(body, &it.comment),
         "to_ids" => csv::number(body, i64::from(it.to_ids)),
         "date" => csv::number(body, it.timestamp),
-        "attribute_tag" => csv::text(body, &names(tags)),
+        "object_relation" => csv::text(body, it.relation.as_deref().unwrap_or_default()),
+        "object_uuid" => csv::text(body, &object.map_or(String::new(), |it| it.uuid.to_string())),
+        "object_name" => csv::text(body, object.map_or("", |it| &*it.name)),
+        "object_meta_category" => csv::text(body, object.map_or("", |it| &*it.meta_category)),
+        "attribute_tag" => csv::text(body, &names(found.tags(it.id))),
         "event_info" => csv::text(body, event.map_or("", |(event, _)| &*event.info)),
-        "event_member_org" | "event_source_org" => csv::text(body, &api.store.organisation.name),
+        "event_member_org" | "event_source_org" => csv::text(body, organisation),
         "event_distribution" => csv::number(body, of_event(|it| it.distribution)),
         "event_threat_level_id" => {
             csv::text(body, threat_level(event.map_or(0, |(event, _)| event.threat_level)));

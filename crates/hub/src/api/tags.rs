@@ -34,7 +34,7 @@ pub(super) fn add(api: &Api, request: &Request) -> Result<Answer, Fault> {
     let fields = request.body.unwrapped("Tag");
     let name = name(fields.get("name")).ok_or_else(|| Fault::NotSaved {
         name: "Could not add Tag",
-        url: "/tags/add",
+        url: "/tags/add".into(),
         errors: json!({"name": ["A tag needs a name of at most 255 bytes."]}),
     })?;
     let colour = colour(fields.get("colour"));

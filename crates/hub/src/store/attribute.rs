@@ -12,6 +12,10 @@ use super::event::Name;
 pub(crate) struct Attribute {
     pub(crate) id: i64,
     pub(crate) event: i64,
+    /// The object it is a part of; 0 when it stands alone.
+    pub(crate) object: i64,
+    /// As what it is a part of its object.
+    pub(crate) relation: Option<String>,
     pub(crate) uuid: Uuid,
     pub(crate) kind: String,
     pub(crate) category: String,
@@ -40,10 +44,11 @@ pub(crate) struct Conflict {
 pub(crate) const COLUMNS: &str = "attribute.id, attribute.event, attribute.uuid, attribute.type, \
     attribute.category, attribute.value1, attribute.value2, attribute.comment, attribute.to_ids, \
     attribute.distribution, attribute.deleted, attribute.disable_correlation, \
-    attribute.first_seen, attribute.last_seen, attribute.timestamp";
+    attribute.first_seen, attribute.last_seen, attribute.timestamp, attribute.object, \
+    attribute.relation";
 
 /// How many columns [`COLUMNS`] names.
-pub(crate) const N_COLUMNS: usize = 15;
+pub(crate) const N_COLUMNS: usize = 17;
 
 impl Attribute {
     /// Reads the columns of [`COLUMNS`].
@@ -63,6 +68,8 @@ impl Attribute {
             first_seen: row.get(12)?,
             last_seen: row.get(13)?,
             timestamp: row.get(14)?,
+            object: row.get(15)?,
+            relation: row.get(16)?,
         })
     }
 
@@ -87,7 +94,7 @@ impl Attribute {
             .prepare_cached(
                 "SELECT id FROM attribute
                  WHERE event = ? AND value1 = ? AND value2 = ? AND type = ? AND category = ?
-                     AND deleted = 0 AND id != ?",
+                     AND deleted = 0 AND object = 0 AND ? = 0 AND id != ?",
             )?
             .query_row(
                 (
@@ -96,6 +103,7 @@ impl Attribute {
                     &self.value.second,
                     &self.kind,
                     &self.category,
+                    self.object,
                     self.id,
                 ),
                 |row| row.get(0),
@@ -112,8 +120,9 @@ impl Attribute {
     pub(crate) fn insert(&mut self, db: &Connection) -> Result<(), StoreError> {
         db.prepare_cached(
             "INSERT INTO attribute (event, uuid, type, category, value1, value2, comment, to_ids,
-                 distribution, disable_correlation, first_seen, last_seen, timestamp, deleted)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 distribution, disable_correlation, first_seen, last_seen, timestamp, deleted,
+                 object, relation)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute((
             self.event,
@@ -130,6 +139,8 @@ impl Attribute {
             self.last_seen,
             self.timestamp,
             self.deleted,
+            self.object,
+            &self.relation,
         ))?;
         self.id = db.last_insert_rowid();
         Ok(())

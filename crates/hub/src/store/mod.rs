@@ -5,13 +5,14 @@
 //! was answered is on the disk, and a hundred clients that add one attribute each cost one flush.
 //! Readers have connections of their own and see the last commit (WAL).
 //!
-//! Tables: `event`, `attribute`, `sighting`, `tag` with `event_tag` and `attribute_tag`,
+//! Tables: `event`, `attribute`, `object`, `sighting`, `tag` with `event_tag` and `attribute_tag`,
 //! `blocked_event` (deleted, and not to come back), `meta`. UUIDs are 16 bytes; times are epoch
 //! seconds, `first_seen` and `last_seen` microseconds.
 
 pub(crate) mod attribute;
 pub(crate) mod event;
 pub(crate) mod listed;
+pub(crate) mod object;
 pub(crate) mod overview;
 pub(crate) mod search;
 pub(crate) mod sighting;

@@ -28,9 +28,30 @@ CREATE TABLE blocked_event (
     deleted INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE object (
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    event            INTEGER NOT NULL REFERENCES event ON DELETE CASCADE,
+    uuid             BLOB    NOT NULL UNIQUE,
+    name             TEXT    NOT NULL,
+    meta_category    TEXT    NOT NULL,
+    description      TEXT    NOT NULL,
+    template_uuid    TEXT    NOT NULL,
+    template_version TEXT    NOT NULL,
+    comment          TEXT    NOT NULL,
+    distribution     INTEGER NOT NULL,
+    deleted          INTEGER NOT NULL DEFAULT 0,
+    first_seen       INTEGER,
+    last_seen        INTEGER,
+    timestamp        INTEGER NOT NULL
+);
+CREATE INDEX object_event ON object (event);
+
 CREATE TABLE attribute (
     id                  INTEGER PRIMARY KEY AUTOINCREMENT,
     event               INTEGER NOT NULL REFERENCES event ON DELETE CASCADE,
+    -- The object it is a part of, and as what; 0 when it stands alone.
+    object              INTEGER NOT NULL DEFAULT 0,
+    relation            TEXT,
     uuid                BLOB    NOT NULL UNIQUE,
     type                TEXT    NOT NULL,
     category            TEXT    NOT NULL,
@@ -45,9 +66,11 @@ CREATE TABLE attribute (
     last_seen           INTEGER,
     timestamp           INTEGER NOT NULL
 );
--- One live attribute for each value of an event: this is the check for duplicates.
+-- One live attribute for each value of an event: this is the check for duplicates. Parts of
+-- objects repeat values as they must.
 CREATE UNIQUE INDEX attribute_once ON attribute (event, value1, value2, type, category)
-    WHERE deleted = 0;
+    WHERE deleted = 0 AND object = 0;
+CREATE INDEX attribute_object ON attribute (object) WHERE object != 0;
 CREATE INDEX attribute_event ON attribute (event);
 CREATE INDEX attribute_value1 ON attribute (value1);
 CREATE INDEX attribute_value2 ON attribute (value2) WHERE value2 != '';

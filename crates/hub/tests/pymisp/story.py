@@ -5,7 +5,7 @@ Each step says what it found; the first that finds something else ends the scrip
 
 import sys
 
-from pymisp import MISPAttribute, MISPEvent, MISPSighting, PyMISP
+from pymisp import MISPAttribute, MISPEvent, MISPObject, MISPSighting, PyMISP
 
 url, key = sys.argv[1:3]
 steps = 0
@@ -80,6 +80,16 @@ expect("search of events", [it.uuid for it in found] == [event.uuid], found)
 found = misp.search("events", eventinfo="bans of web-1", metadata=True, pythonify=True)
 expect("search by info", len(found) == 1, found)
 expect("index", len(misp.search_index(eventinfo="web-1", pythonify=True)) == 1)
+
+offender = MISPObject("fail2ban")
+offender.add_attribute("banned-ip", "203.0.113.60")
+offender.add_attribute("attack-type", "sshd")
+offender.add_attribute("processing-timestamp", "2026-11-22T05:00:00+00:00")
+stored = misp.add_object(event, offender, pythonify=True)
+expect("object", len(stored.attributes) == 3 and stored.uuid == offender.uuid, stored)
+whole = misp.get_event(event, pythonify=True)
+expect("object of event", whole.objects[0].get_attributes_by_relation("banned-ip")[0].value == "203.0.113.60")
+expect("delete of object", "deleted" in misp.delete_object(stored)["message"])
 
 expect("tag", "successfully" in misp.tag(event, "pap:amber")["message"])
 names = [tag.name for tag in misp.get_event(event, pythonify=True).tags]
