@@ -50,11 +50,11 @@ impl Groups {
         Self { named, content, alternatives, tuples }
     }
 
-    /// What the last search of `searcher`, which was in `text`, adds to `fields`: every group,
-    /// those that took no part in the match as unset.
-    pub(crate) fn add(&self, searcher: &Searcher, text: &str, fields: &mut Fields) {
+    /// The fields of `before`, and over them what the last search of `searcher`, which was in
+    /// `text`, caught: every group, those that took no part in the match as unset.
+    pub(crate) fn caught(&self, searcher: &Searcher, text: &str, before: &Fields) -> Fields {
+        let mut fields = before.roomy(self.named.len() + 2, text.len());
         let fresh = fields.entries.is_empty();
-        fields.entries.reserve(self.named.len());
         for (number, name) in self.named.iter().filter(|(number, _)| Some(*number) != self.content)
         {
             let value = fields.store(searcher.group(*number, text));
@@ -77,6 +77,7 @@ impl Groups {
             parts.push(fields.text(from).map(str::to_owned));
             fields.put(into, Value::Tuple(parts));
         }
+        fields
     }
 
     /// The content that the last search of `searcher` caught, if it is not empty.
@@ -157,6 +158,15 @@ impl Fields {
         }
     }
 
+    /// A copy with room for more entries and bytes.
+    fn roomy(&self, n_entries: usize, n_bytes: usize) -> Self {
+        let mut entries = Vec::with_capacity(self.entries.len() + n_entries);
+        entries.extend_from_slice(&self.entries);
+        let mut text = String::with_capacity(self.text.len() + n_bytes);
+        text.push_str(&self.text);
+        Self { entries, text }
+    }
+
     fn store(&mut self, text: Option<&str>) -> Value {
         text.map_or(Value::Unset, |text| {
             let start = self.text.len();
@@ -180,9 +190,12 @@ impl Fields {
 
     /// Removes a field, and says whether it held anything.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
-        let held = self.is_set(name);
-        self.entries.retain(|(known, _)| **known != *name);
-        held
+        let place = self.entries.iter().position(|(known, _)| **known == *name);
+        place.is_some_and(|place| match self.entries.remove(place).1 {
+            Value::Unset => false,
+            Value::Text(range) => !range.is_empty(),
+            Value::Tuple(parts) => !parts.is_empty(),
+        })
     }
 
     /// Sets the fields of `newer` that took part in its match.

@@ -130,9 +130,8 @@ impl Matcher {
             {
                 found.push(Outcome::Ignored(index));
             } else if let Some(time) = line.time {
-                let mut fields = before.clone();
-                let searcher = &self.failures[failregex];
-                filter.failures[failregex].groups.add(searcher, text.text, &mut fields);
+                let (searcher, rule) = (&self.failures[failregex], &filter.failures[failregex]);
+                let fields = rule.groups.caught(searcher, text.text, before);
                 let lines = vec![line.parts().concat()];
                 found.extend(self.outcome(Match { failregex, fields, lines }, line, time));
             } else {
@@ -172,8 +171,7 @@ impl Matcher {
             if !searcher.search(Subject::new(&text), &mut self.budget) {
                 continue;
             }
-            let mut fields = before.clone();
-            filter.failures[failregex].groups.add(searcher, &text, &mut fields);
+            let fields = filter.failures[failregex].groups.caught(searcher, &text, &before);
             let span = searcher.span(0).unwrap_or_default();
             let parted = part(&lines, &text, span, &skipped(&fields));
             let matched_text = join(&parted.matched);
@@ -209,16 +207,15 @@ impl Matcher {
         content: &mut String,
     ) -> Option<Fields> {
         content.clear();
-        let mut fields = Fields::default();
-        if let (Some(prefix), Some(rule)) = (&mut self.prefix, &filter.prefix) {
-            if !prefix.search(text, &mut self.budget) {
-                return None;
-            }
-            rule.groups.add(prefix, text.text, &mut fields);
-            let found = rule.groups.content(prefix, text.text);
-            content.extend(found.into_iter().flat_map(|found| [found, "\n"]));
+        let (Some(prefix), Some(rule)) = (&mut self.prefix, &filter.prefix) else {
+            return Some(Fields::default());
+        };
+        if !prefix.search(text, &mut self.budget) {
+            return None;
         }
-        Some(fields)
+        let found = rule.groups.content(prefix, text.text);
+        content.extend(found.into_iter().flat_map(|found| [found, "\n"]));
+        Some(rule.groups.caught(prefix, text.text, &Fields::default()))
     }
 
     /// The number of the `ignoreregex` that matches; the last one, where all are looked at.
@@ -284,7 +281,8 @@ impl Matcher {
             failregex,
             n_attempts: 1,
             fields: case.fields.others(id.groups),
-            matches: case.matches.clone(),
+            // Another line of the connection would begin anew.
+            matches: std::mem::take(&mut case.matches),
         })
     }
 }

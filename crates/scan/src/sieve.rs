@@ -4,7 +4,7 @@
 //! line that nobody wants costs no more than that.
 
 use aho_corasick::packed::{self, Searcher as Packed};
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind, Span};
 
 use crate::expression::literal::Required;
 
@@ -47,12 +47,42 @@ struct Owner {
     rules: Rules,
 }
 
+/// Finds literals in a text.
+#[derive(Debug)]
+enum Finder {
+    /// There are none to find.
+    Nothing,
+    /// By the processor's wide registers: the longest literal at the first place there is.
+    Packed(Packed),
+    /// Letter by letter: every literal at every place.
+    Automaton(AhoCorasick),
+}
+
+impl Finder {
+    fn new(literals: &[String], caseless: bool) -> Option<Self> {
+        if literals.is_empty() {
+            return Some(Self::Nothing);
+        }
+        let longest = packed::MatchKind::LeftmostLongest;
+        let packed =
+            || packed::Config::new().match_kind(longest).builder().extend(literals).build();
+        if !caseless && let Some(packed) = packed() {
+            return Some(Self::Packed(packed));
+        }
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::DFA))
+            .ascii_case_insensitive(caseless)
+            .build(literals);
+        automaton.ok().map(Self::Automaton)
+    }
+}
+
 /// The literals of one or more filters.
 #[derive(Debug)]
 pub(crate) struct Sieve {
-    /// Tells fast that there is no literal at all.
-    packed: Option<Packed>,
-    literals: Option<AhoCorasick>,
+    finder: Finder,
+    /// Literal by literal: who needs it, or another that begins it.
     owners: Vec<Vec<Owner>>,
     /// What is wanted whatever the text holds, filter by filter.
     always: Vec<Rules>,
@@ -61,7 +91,7 @@ pub(crate) struct Sieve {
 impl Sieve {
     /// A sieve for filters, each given as what its expressions require.
     pub(crate) fn new(filters: &[Vec<Option<Required>>]) -> Self {
-        let mut texts: Vec<String> = Vec::new();
+        let mut literals: Vec<String> = Vec::new();
         let mut owners: Vec<Vec<Owner>> = Vec::new();
         let mut caseless = false;
         let mut always = vec![Rules::default(); filters.len()];
@@ -76,45 +106,54 @@ impl Sieve {
                 };
                 caseless |= required.caseless;
                 for text in &required.literals {
-                    let place = texts.iter().position(|known| known == text).unwrap_or(texts.len());
-                    if place == texts.len() {
-                        texts.push(text.clone());
+                    let known = literals.iter().position(|known| known == text);
+                    let place = known.unwrap_or(literals.len());
+                    if known.is_none() {
+                        literals.push(text.clone());
                         owners.push(Vec::new());
                     }
                     own(&mut owners[place], filter, index);
                 }
             }
         }
-        let literals = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::DFA))
-            .ascii_case_insensitive(caseless)
-            .build(&texts)
-            .ok();
-        if literals.is_none() {
-            always.fill(Rules::ALL);
-        }
-        let packed = if caseless || texts.is_empty() {
-            None
-        } else {
-            packed::Config::new().builder().extend(&texts).build()
+        let begins = |whole: &String| {
+            let begin = literals.iter().zip(&owners).filter(|(it, _)| whole.starts_with(*it));
+            begin.flat_map(|(_, owners)| owners.iter().copied()).collect()
         };
-        Self { packed, literals, owners, always }
+        let owners = literals.iter().map(begins).collect();
+        let finder = Finder::new(&literals, caseless).unwrap_or_else(|| {
+            always.fill(Rules::ALL);
+            Finder::Nothing
+        });
+        Self { finder, owners, always }
     }
 
     /// Writes what of each filter may match `text`, which is ASCII, to `wanted`; says whether
     /// that is anything.
     pub(crate) fn sift(&self, text: &str, wanted: &mut [Rules]) -> bool {
         wanted.copy_from_slice(&self.always);
-        let nothing = self.packed.as_ref().is_some_and(|packed| packed.find(text).is_none());
-        if let Some(literals) = self.literals.as_ref().filter(|_| !nothing) {
-            for found in literals.find_overlapping_iter(text) {
-                for owner in &self.owners[found.pattern().as_usize()] {
-                    wanted[owner.filter].unite(owner.rules);
+        match &self.finder {
+            Finder::Nothing => {}
+            Finder::Packed(packed) => {
+                let mut rest = Span::from(0..text.len());
+                while let Some(found) = packed.find_in(text, rest) {
+                    self.want(found.pattern().as_usize(), wanted);
+                    rest.start = found.start() + 1;
+                }
+            }
+            Finder::Automaton(automaton) => {
+                for found in automaton.find_overlapping_iter(text) {
+                    self.want(found.pattern().as_usize(), wanted);
                 }
             }
         }
         wanted.iter().any(|rules| !rules.is_empty())
+    }
+
+    fn want(&self, literal: usize, wanted: &mut [Rules]) {
+        for owner in &self.owners[literal] {
+            wanted[owner.filter].unite(owner.rules);
+        }
     }
 }
 

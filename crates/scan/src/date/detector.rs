@@ -244,9 +244,8 @@ impl Detector {
         now: Timestamp,
         budget: &mut Budget,
     ) -> Option<Found> {
-        if let Some((end, moment)) = self.hot(line.text) {
-            self.settle(self.last, line, (0, end), now);
-            return Some(Found { start: 0, end, moment });
+        if let Some(found) = self.hot(line.text.as_bytes(), now) {
+            return Some(found);
         }
         let winner = self.winner(line, budget)?;
         let slot = &mut self.slots[winner];
@@ -257,9 +256,18 @@ impl Detector {
         Some(Found { start, end, moment })
     }
 
-    /// What the last winner reads without its expression: its end, and what it says.
-    fn hot(&self, line: &str) -> Option<(usize, Moment)> {
-        self.slots.get(self.last)?.template.hot?.read(line.as_bytes())
+    /// What the last winner reads without its expression, at the start of the line.
+    fn hot(&mut self, line: &[u8], now: Timestamp) -> Option<Found> {
+        let slot = self.slots.get_mut(self.last)?;
+        let (end, moment) = slot.template.hot?.read(line)?;
+        slot.n_won = slot.n_won.saturating_add(1);
+        slot.last_won = now.as_second();
+        slot.distance = 0;
+        // All characters of the date, and the one after it, are ASCII.
+        let at = |place: usize| line.get(place).copied().map(char::from);
+        self.start = Place { column: 0, before: None, after: at(0) };
+        self.end = Place { column: end, before: at(end - 1), after: at(end) };
+        Some(Found { start: 0, end, moment })
     }
 
     /// Notes who won, and where.
