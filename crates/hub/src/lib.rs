@@ -25,8 +25,10 @@ mod feed;
 mod fresh;
 mod instant;
 pub mod keys;
+mod listener;
 mod lists;
 mod page;
+mod rate;
 mod request;
 mod seen;
 mod server;
@@ -46,6 +48,7 @@ use crate::api::Api;
 use crate::fresh::Tags;
 use crate::keys::{Key, Keys, KeysError, Role};
 use crate::page::Sessions;
+use crate::rate::Rates;
 use crate::server::Server;
 use crate::store::Store;
 pub use crate::store::StoreError;
@@ -152,7 +155,7 @@ impl Hub {
         let bind = |source| HubError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let store = Store::open(&settings.data.join("hub.db"), &settings.organisation)?;
+        let store = Store::open(&settings.data.join(STORE), &settings.organisation)?;
         Ok(Self { settings, listener, address, keys, store, first_key, _claim: claim })
     }
 
@@ -184,6 +187,16 @@ impl Hub {
         format!("http://{}", self.address)
     }
 
+    /// Copies the store of `data` to the new file `to`, as it stands at one moment; the hub may be
+    /// running meanwhile. The keys are files of their own, and are copied as such.
+    ///
+    /// # Errors
+    ///
+    /// When there is no store, or `to` exists or cannot be written.
+    pub fn backup(data: &Path, to: &Path) -> Result<(), HubError> {
+        Ok(store::backup(&data.join(STORE), to)?)
+    }
+
     /// The hub's keys, for who manages them.
     pub const fn keys(&self) -> &Keys {
         &self.keys
@@ -201,6 +214,7 @@ impl Hub {
             keys: self.keys,
             sessions: Sessions::default(),
             tags: Tags::default(),
+            rates: Rates::default(),
             public_lists: self.settings.public_lists,
         };
         server::serve(self.listener, server, stop.0.subscribe()).map_err(HubError::Serve)
@@ -229,6 +243,9 @@ impl Default for StopHandle {
     }
 }
 
+/// The store's file.
+const STORE: &str = "hub.db";
+
 /// The file with the administrator's key.
 const ADMIN_KEY: &str = "admin.key";
 
@@ -246,9 +263,9 @@ fn claim(data: &Path) -> Result<File, HubError> {
     }
 }
 
-/// Makes the administrator's key where there is no key at all.
+/// Makes the administrator's key where there has never been one.
 fn first_key(keys: &Keys, data: &Path) -> Result<Option<Key>, HubError> {
-    if !keys.list()?.is_empty() {
+    if keys.list()?.iter().any(|it| it.role == Role::Administrator) {
         return Ok(None);
     }
     let (_, key) = keys.add("admin", Role::Administrator)?;

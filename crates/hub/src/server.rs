@@ -12,7 +12,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body as Bytes, to_bytes};
 use axum::extract::{Request as Incoming, State};
-use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header,
+};
 use axum::response::Response;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -23,7 +25,9 @@ use crate::answer::{Answer, Fault};
 use crate::api::Api;
 use crate::fresh::Tags;
 use crate::keys::{KeyRecord, Keys};
+use crate::listener::Bounded;
 use crate::page::{Page, Sessions, Visit};
+use crate::rate::{MAX_SEARCHES, Rates, TooMany};
 use crate::request::{Body, Path, Request};
 use crate::{feed, lists};
 
@@ -53,6 +57,7 @@ pub(crate) struct Server {
     pub(crate) keys: Keys,
     pub(crate) sessions: Sessions,
     pub(crate) tags: Tags,
+    pub(crate) rates: Rates,
     pub(crate) public_lists: bool,
 }
 
@@ -70,7 +75,7 @@ pub(crate) fn serve(
         .build()?;
     let outcome = runtime.block_on(async {
         listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let listener = Bounded::new(tokio::net::TcpListener::from_std(listener)?);
         let router = Router::new()
             .fallback(answer)
             .with_state(Arc::new(server))
@@ -222,7 +227,15 @@ impl Server {
         let body = Body::read(headers, bytes);
         match visitor {
             Visitor::Holder(holder) => {
-                self.api.answer(&Request { method, path, body, holder, now })
+                if path.action == "restSearch"
+                    && let Err(too_many) = self.rates.count(holder.id, now)
+                {
+                    return too_often(too_many, &path.target);
+                }
+                let request = Request { method, path, body, holder, now };
+                let answer = self.api.answer(&request);
+                audit(&request, &answer);
+                answer
             }
             Visitor::Fetcher => self.file(&path, headers, now),
             Visitor::Browser => {
@@ -244,6 +257,26 @@ impl Server {
             None => Ok(None),
         }
     }
+}
+
+/// Who changed what, for the log.
+fn audit(request: &Request, answer: &Answer) {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        let (key, who) = (request.holder.id, &*request.holder.name);
+        let (target, status) = (&*request.path.target, answer.status.as_u16());
+        tracing::info!(key, who, %request.method, ?target, status, "asked");
+    }
+}
+
+/// MISP's 429, with its headers.
+fn too_often(too_many: TooMany, target: &str) -> Answer {
+    let refused = Fault::refused(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded.");
+    refused
+        .answer(target)
+        .with(HeaderName::from_static("x-rate-limit-limit"), HeaderValue::from(MAX_SEARCHES))
+        .with(HeaderName::from_static("x-rate-limit-remaining"), HeaderValue::from(0))
+        .with(HeaderName::from_static("x-rate-limit-reset"), HeaderValue::from(too_many.seconds))
+        .with(header::RETRY_AFTER, HeaderValue::from(too_many.seconds))
 }
 
 /// The password of HTTP's basic authentication: a key, whatever the name before it.

@@ -42,6 +42,21 @@ fn a_restart_keeps_everything_and_shows_no_key_again() {
 }
 
 #[test]
+fn a_backup_is_taken_while_the_hub_runs() {
+    let data = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let hub = Running::start(data.path());
+    let id = event(&hub, &hub.admin);
+    Hub::backup(data.path(), &elsewhere.path().join("hub.db")).unwrap();
+    assert!(Hub::backup(data.path(), &elsewhere.path().join("hub.db")).is_err(), "it exists");
+    event(&hub, &hub.admin);
+    let copy = Running::start(elsewhere.path());
+    let events = copy.call("GET", "/events/index", &Value::Null).json();
+    assert_eq!(events.as_array().unwrap().len(), 1);
+    assert_eq!(events[0]["id"], *id);
+}
+
+#[test]
 fn the_data_folder_is_private_and_has_one_hub() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("hub");
@@ -123,6 +138,21 @@ fn a_role_allows_what_it_says() {
     let seen = hub.post("/sightings/restSearch", &json!({"last": "1d"}));
     assert_eq!(seen["response"].as_array().unwrap().len(), 1);
     assert_eq!(status(&hub.reader, "/attributes/restSearch".to_owned(), &sight), 200);
+}
+
+#[test]
+fn too_many_searches_of_one_key_are_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let hub = Running::start(data.path());
+    let search = |key: &str| {
+        let body = json!({"value": "192.0.2.7"});
+        hub.call_as(key, "POST", "/attributes/restSearch", &body)
+    };
+    let refused = (0..3_000).map(|_| search(&hub.reader)).find(|it| it.status != 200).unwrap();
+    assert_eq!(refused.status, 429);
+    assert!(refused.text().contains("Rate limit exceeded."));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(search(&hub.sensor).status, 200);
 }
 
 #[test]

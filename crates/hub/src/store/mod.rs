@@ -202,6 +202,14 @@ impl Drop for Store {
     }
 }
 
+/// Copies the store at `from` to the new file `to`, as it stands at one moment.
+pub(crate) fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let db = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let to = to.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(to.to_owned()))?;
+    db.execute("VACUUM INTO ?", [to])?;
+    Ok(())
+}
+
 fn prepare(db: &Connection) -> Result<(), StoreError> {
     db.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     db.pragma_update(None, "foreign_keys", true)?;
