@@ -43,24 +43,21 @@ struct LastDate {
 #[derive(Debug)]
 pub(crate) struct Dating {
     detector: Detector,
+    budget: Budget,
     last: Option<LastDate>,
 }
 
 impl Dating {
     /// Dates as `patterns` describe them.
     pub(crate) fn new(patterns: &DatePatterns) -> Self {
-        Self { detector: Detector::new(patterns), last: None }
+        Self { detector: Detector::new(patterns), budget: Budget::default(), last: None }
     }
 
     /// Takes the date out of `line`.
-    pub(crate) fn date<'l>(
-        &mut self,
-        line: Subject<'l>,
-        clock: Clock<'_>,
-        budget: &mut Budget,
-    ) -> Dated<'l> {
+    pub(crate) fn date<'l>(&mut self, line: Subject<'l>, clock: Clock<'_>) -> Dated<'l> {
         let text = line.text;
-        let Some(found) = self.detector.find(line, clock.now, budget) else {
+        self.budget.refill();
+        let Some(found) = self.detector.find(line, clock.now, &mut self.budget) else {
             return self.without(whole(text, When::Unknown), text, clock);
         };
         let Found { start, end, moment } = found;
@@ -83,6 +80,11 @@ impl Dating {
         let moment = Moment::Exact(at);
         self.remember(moment, now, "");
         whole(text, When::Own(moment))
+    }
+
+    /// Searches for dates that were given up.
+    pub(crate) fn n_exceeded(&self) -> u64 {
+        self.budget.n_exceeded_ever
     }
 
     /// The text of the last date.

@@ -3,7 +3,8 @@
 //! A [`Filter`] is what fail2ban's configuration says, compiled once; it is immutable and shared.
 //! A [`Scanner`] is one filter at work on one log: it remembers what fail2ban remembers between
 //! lines (the connections of `<F-MLFID>`, the buffer of `maxlines`, the last date). Every line
-//! goes in with the time it is now, and an [`Outcome`] comes out.
+//! goes in with the time it is now, and an [`Outcome`] comes out. A [`Pass`] is all filters of
+//! one log, which read each of its lines once.
 
 mod address;
 mod buffer;
@@ -15,9 +16,11 @@ mod expression;
 mod fields;
 mod filter;
 mod matcher;
+mod pass;
 mod scanner;
 mod sieve;
 
 pub use address::IdKind;
 pub use filter::{Filter, FilterError, FilterSpec, Part};
+pub use pass::Pass;
 pub use scanner::{Hit, Outcome, Scanner, Settings, Statistics, Undated};

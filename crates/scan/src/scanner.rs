@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::address::IdKind;
 use crate::date::Clock;
-use crate::dating::{Dating, When};
+use crate::dating::{Dated, Dating, When};
 use crate::expression::Subject;
 use crate::filter::Filter;
 use crate::matcher::{Line, Matcher, Reach};
@@ -98,26 +98,17 @@ pub struct Statistics {
 /// One filter at work on one log.
 #[derive(Debug)]
 pub struct Scanner {
-    pub(crate) filter: Arc<Filter>,
-    settings: Settings,
+    member: Member,
     dating: Dating,
-    matcher: Matcher,
     /// The line without its date; kept for its memory.
     text: String,
-    n_lines: u64,
 }
 
 impl Scanner {
     /// A scanner that has seen nothing yet.
     pub fn new(filter: Arc<Filter>, settings: Settings) -> Self {
-        Self {
-            settings,
-            dating: Dating::new(&filter.dates),
-            matcher: Matcher::new(Arc::clone(&filter)),
-            text: String::new(),
-            n_lines: 0,
-            filter,
-        }
+        let dating = Dating::new(&filter.dates);
+        Self { member: Member::new(filter, settings), dating, text: String::new() }
     }
 
     /// Looks at a line, with or without its end, at the time it is `now`.
@@ -140,17 +131,17 @@ impl Scanner {
 
     /// The filter it works with.
     pub fn filter(&self) -> &Arc<Filter> {
-        &self.filter
+        &self.member.filter
     }
 
     /// How it looks at its log; may be changed between lines.
     pub fn settings_mut(&mut self) -> &mut Settings {
-        &mut self.settings
+        &mut self.member.settings
     }
 
     /// What it counted.
     pub fn statistics(&self) -> Statistics {
-        Statistics { n_lines: self.n_lines, n_exceeded: self.matcher.budget.n_exceeded_ever }
+        self.member.statistics(&self.dating)
     }
 
     fn look(
@@ -160,40 +151,83 @@ impl Scanner {
         now: Timestamp,
         reach: Reach,
     ) -> Vec<Outcome> {
-        let Self { filter, settings, dating, matcher, text, .. } = self;
-        self.n_lines += 1;
-        matcher.budget.refill();
+        let Self { member, dating, text } = self;
+        member.begin();
+        let filter = Arc::clone(&member.filter);
         let line = filter.encoding.decode(without_end(line));
         let subject = Subject::new(&line);
-        let clock = Clock { now, zone: &settings.zone, offset: filter.offset };
         let dated = match at {
             Some(at) => dating.known(&line, at, now),
-            None => dating.date(subject, clock, &mut matcher.budget),
+            None => dating.date(subject, member.clock(now)),
         };
         text.clear();
         text.extend([dated.before, dated.after, "\n"]);
         let mut wanted = [Rules::ALL];
-        if filter.max_lines == 1 && subject.is_ascii() && !filter.sieve.sift(text, &mut wanted) {
+        if filter.sieves(subject) && !filter.sieve.sift(text, &mut wanted) {
             return Vec::new();
         }
+        member.find(dated, dating.last_text(), text, wanted[0], now, reach)
+    }
+}
+
+/// A filter at work, but for the dates, which it may share with others.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) settings: Settings,
+    pub(crate) matcher: Matcher,
+    n_lines: u64,
+}
+
+impl Member {
+    pub(crate) fn new(filter: Arc<Filter>, settings: Settings) -> Self {
+        let matcher = Matcher::new(Arc::clone(&filter));
+        Self { filter, settings, matcher, n_lines: 0 }
+    }
+
+    /// Begins a line.
+    pub(crate) fn begin(&mut self) {
+        self.n_lines += 1;
+        self.matcher.budget.refill();
+    }
+
+    pub(crate) fn clock(&self, now: Timestamp) -> Clock<'_> {
+        Clock { now, zone: &self.settings.zone, offset: self.filter.offset }
+    }
+
+    pub(crate) fn statistics(&self, dating: &Dating) -> Statistics {
+        let n_exceeded = dating.n_exceeded() + self.matcher.budget.n_exceeded_ever;
+        Statistics { n_lines: self.n_lines, n_exceeded }
+    }
+
+    /// Looks for failures in a line, of which `text` is what is left without its date.
+    pub(crate) fn find(
+        &mut self,
+        dated: Dated<'_>,
+        last_text: &str,
+        text: &str,
+        wanted: Rules,
+        now: Timestamp,
+        reach: Reach,
+    ) -> Vec<Outcome> {
         let time = match dated.when {
-            When::Own(moment) => moment.resolve(clock).map(|time| (time, true)),
+            When::Own(moment) => moment.resolve(self.clock(now)).map(|time| (time, true)),
             When::Last(time) => Some((time, true)),
             When::Now => Some((now, true)),
-            When::Unknown if settings.undated == Undated::Now => Some((now, false)),
+            When::Unknown if self.settings.undated == Undated::Now => Some((now, false)),
             When::Unknown => None,
         };
-        if settings.since.is_some_and(|since| time.is_some_and(|(time, _)| time < since)) {
+        let too_old = |since| time.is_some_and(|(time, _)| time < since);
+        if self.settings.since.is_some_and(too_old) {
             return Vec::new();
         }
-        let last_text = dating.last_text();
-        let line = Line { dated, last_text, time, now, reach, raw: settings.raw };
-        matcher.find(line, text, wanted[0])
+        let raw = self.settings.raw;
+        self.matcher.find(Line { dated, last_text, time, now, reach, raw }, text, wanted)
     }
 }
 
 /// A line without what ends it.
-fn without_end(line: &[u8]) -> &[u8] {
+pub(crate) fn without_end(line: &[u8]) -> &[u8] {
     let last = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
     &line[..last.map_or(0, |last| last + 1)]
 }

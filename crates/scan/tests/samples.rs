@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use scan::{Filter, FilterSpec, Outcome, Scanner, Settings};
+use scan::{Filter, FilterSpec, Outcome, Pass, Scanner, Settings};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -119,12 +119,12 @@ fn to_match(outcome: Outcome, journal: bool) -> Option<Match> {
     }))
 }
 
-fn scanner(spec: Spec) -> Scanner {
+fn filter(spec: Spec) -> Filter {
     let maxlines = spec.maxlines.map(|value| match value {
         Value::String(digits) => digits.parse().unwrap(),
         number => usize::try_from(number.as_u64().unwrap()).unwrap(),
     });
-    let filter = Filter::compile(&FilterSpec {
+    let compiled = Filter::compile(&FilterSpec {
         prefregex: spec.prefregex,
         failregex: spec.failregex,
         ignoreregex: spec.ignoreregex,
@@ -132,9 +132,12 @@ fn scanner(spec: Spec) -> Scanner {
         datepattern: spec.datepattern,
         ..FilterSpec::default()
     });
+    compiled.unwrap()
+}
+
+fn settings() -> Settings {
     let zone = TimeZone::posix(ZONE).unwrap();
-    let settings = Settings { zone, raw: true, ..Settings::default() };
-    Scanner::new(Arc::new(filter.unwrap()), settings)
+    Settings { zone, raw: true, ..Settings::default() }
 }
 
 /// What fail2ban answers; nothing, aloud, where it is not installed.
@@ -169,7 +172,7 @@ fn check(
     for line in answers.lines() {
         let call = match serde_json::from_str(line).unwrap() {
             Answer::Spec(spec) => {
-                scanners.insert(spec.spec, scanner(spec));
+                scanners.insert(spec.spec, Scanner::new(Arc::new(filter(spec)), settings()));
                 continue;
             }
             Answer::Call(call) => call,
@@ -218,4 +221,32 @@ fn the_first_expression_answers_as_in_fail2ban() {
             failures(to_match(outcome, call.journal).into_iter().collect())
         },
     );
+}
+
+/// Filters that read a log together see what each of them sees alone.
+#[test]
+fn a_pass_answers_as_its_filters_do() {
+    let Some(answers) = oracle() else { return };
+    let now = Timestamp::from_second(NOW).unwrap();
+    let (mut filters, mut lines) = (Vec::new(), Vec::new());
+    for line in answers.lines() {
+        match serde_json::from_str(line).unwrap() {
+            Answer::Spec(spec) => filters.push((Arc::new(filter(spec)), settings())),
+            Answer::Call(call) => lines.push(call.line),
+        }
+    }
+    let mut alone: Vec<_> =
+        filters.iter().map(|(filter, it)| Scanner::new(Arc::clone(filter), it.clone())).collect();
+    let mut pass = Pass::new(filters);
+    let mut n_found = 0;
+    // Not all of them: each goes through all of the filters.
+    for line in lines.into_iter().step_by(7) {
+        let mut together = vec![Outcome::Missed; alone.len()];
+        pass.line(line.as_bytes(), now, |place, outcome| together[place] = outcome);
+        for (scanner, got) in alone.iter_mut().zip(together) {
+            n_found += usize::from(got != Outcome::Missed);
+            assert_eq!(got, scanner.line(line.as_bytes(), now), "{line}");
+        }
+    }
+    assert!(n_found > 300, "{n_found}");
 }
