@@ -126,6 +126,27 @@ fn later_files_go_over_earlier_ones() {
 }
 
 #[test]
+fn files_that_include_each_other_come_to_an_end() {
+    let files = [
+        ("jail.conf", "[INCLUDES]\nbefore = sub/a.conf\n[a]\nenabled = true\nfilter = login\n"),
+        ("sub/a.conf", "[INCLUDES]\nbefore = ../jail.conf\n b.conf\n ./a.conf\n[DEFAULT]\nx = 1\n"),
+        ("sub/b.conf", "[INCLUDES]\nafter = a.conf\n[DEFAULT]\nmaxretry = 2%(x)s\n"),
+    ];
+    assert_eq!(jail(&files).max_retry, 21);
+
+    // Each of thirty files includes the next one twice.
+    let names: Vec<String> = (0..30).map(|n| format!("{n}.conf")).collect();
+    let texts: Vec<String> =
+        (1..=30).map(|n| format!("[INCLUDES]\nbefore = {n}.conf\nafter = {n}.conf\n")).collect();
+    let chain = names.iter().map(String::as_str).zip(texts.iter().map(String::as_str));
+    let jails = "[INCLUDES]\nbefore = 0.conf\n[a]\nenabled = true\nfilter = login\n";
+    let files: Vec<(&str, &str)> = chain.chain([("jail.conf", jails)]).collect();
+    let configuration = configuration(&files);
+    let want = "/f/16.conf:0 -: too many files include each other up to this one; break the circle";
+    assert_eq!(told(&configuration.faults), [want]);
+}
+
+#[test]
 fn values_from_other_sections_and_the_filter() {
     let jail = jail(&[
         (

@@ -4,9 +4,9 @@
 //! Each of them draws in what its `[INCLUDES]` names, `before` ahead of it and `after` behind it,
 //! and each included file its own `.local` behind it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use super::ini::{DEFAULT, Ini, Options, Value};
@@ -15,6 +15,13 @@ use super::{Fault, Files, Place};
 
 /// The section that names other files.
 pub(super) const INCLUDES: &str = "INCLUDES";
+
+/// How deep files may draw in files; stock ones do so 3 deep, and a symbolic link that leads back
+/// to its own folder would go on for ever.
+const MAX_INCLUDE_DEPTH: usize = 16;
+
+/// Files that may make up one name, so that files that draw in each other twice come to an end.
+const MAX_FILES: usize = 1000;
 
 /// What the files of one name say together.
 #[derive(Debug, Default)]
@@ -114,6 +121,19 @@ fn conditional(name: &str) -> Option<(&str, &str)> {
     (is_word && !section.is_empty() && condition.len() > 1).then_some((section, condition))
 }
 
+/// The path without `.` and `..`, so that a file has one name in a loop.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some() => drop(plain.pop()),
+            _ => plain.push(part),
+        }
+    }
+    plain
+}
+
 /// Reads files, each of them once.
 pub(super) struct Library<'a> {
     files: &'a dyn Files,
@@ -121,6 +141,10 @@ pub(super) struct Library<'a> {
     read: RefCell<HashMap<PathBuf, Option<Rc<Ini>>>>,
     documents: RefCell<HashMap<String, Option<Rc<Document>>>>,
     unread: RefCell<Vec<FileFault>>,
+    /// Files of the name that is being read.
+    n_files: Cell<usize>,
+    /// Whether they were too many.
+    is_cut: Cell<bool>,
 }
 
 impl<'a> Library<'a> {
@@ -131,6 +155,8 @@ impl<'a> Library<'a> {
             read: RefCell::default(),
             documents: RefCell::default(),
             unread: RefCell::default(),
+            n_files: Cell::new(0),
+            is_cut: Cell::new(false),
         }
     }
 
@@ -155,6 +181,8 @@ impl<'a> Library<'a> {
     }
 
     fn merged(&self, family: &[PathBuf]) -> Option<Rc<Document>> {
+        self.n_files.set(0);
+        self.is_cut.set(false);
         let all = self.with_includes(family, &[]);
         let mut document = Document::default();
         for path in &all {
@@ -201,6 +229,19 @@ impl<'a> Library<'a> {
 
     fn around(&self, path: &Path, chain: &[PathBuf]) -> Vec<PathBuf> {
         let Some(ini) = self.ini(path) else { return Vec::new() };
+        self.n_files.set(self.n_files.get() + 1);
+        if chain.len() > MAX_INCLUDE_DEPTH || self.n_files.get() > MAX_FILES {
+            if !self.is_cut.replace(true) {
+                let problem = "too many files include each other up to this one; break the circle";
+                let place = Place { file: path.to_path_buf(), line: 0 };
+                self.unread.borrow_mut().push(FileFault {
+                    section: Rc::from(DEFAULT),
+                    place,
+                    problem: problem.to_owned(),
+                });
+            }
+            return Vec::new();
+        }
         let included = |option| self.included(&ini, option, path, chain);
         [included("before"), vec![path.to_path_buf()], included("after")].concat()
     }
@@ -227,14 +268,12 @@ impl<'a> Library<'a> {
             }
         };
         let folder = path.parent().unwrap_or(Path::new(""));
-        let mut chain = chain.to_vec();
+        let chain = [chain, &[without_dots(path)]].concat();
         let mut all = Vec::new();
         for name in names.lines().filter(|name| !name.is_empty()) {
             let target = folder.join(name);
-            if !chain.contains(&target) && target != path {
-                chain.push(path.to_path_buf());
+            if !chain.contains(&without_dots(&target)) {
                 all.extend(self.with_includes(&[target], &chain));
-                chain.pop();
             }
         }
         all
