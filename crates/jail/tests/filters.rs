@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod disk;
-mod literal;
 mod ours;
 mod own_samples;
 

@@ -219,6 +219,13 @@ impl Filter {
         failures.chain(ignored.map(|rule| rule.expression.required())).collect()
     }
 
+    /// The expressions of `failregex`, by their place from 0, that match texts which have no literal
+    /// in common: every line is searched with them.
+    pub fn searched_always(&self) -> Vec<usize> {
+        let required = self.required();
+        (0..self.failures.len()).filter(|&index| required[index].is_none()).collect()
+    }
+
     /// What the filter was compiled from.
     pub fn spec(&self) -> &FilterSpec {
         &self.spec

@@ -9,11 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::disk::debian;
-use crate::{literal, ours};
+use scan::Filter;
 
-/// A literal must be as long as this to tell one line from another.
-const SHORTEST_LITERAL: usize = 3;
+use crate::disk::debian;
+use crate::ours;
 
 /// Filters whose forgeries fail2ban's samples hold already.
 const WITHOUT_OWN_SAMPLES: [&str; 1] = ["sshd"];
@@ -77,15 +76,12 @@ fn fail2ban_finds_the_same_with_our_filters() {
 }
 
 #[test]
-fn every_expression_of_ours_needs_a_literal() {
+fn no_expression_of_ours_looks_at_every_line() {
     for name in ours::names() {
         for mode in modes(&name) {
-            let spec = ours::spec(&name, [("mode".to_owned(), mode)].into());
-            let prefix = spec.prefregex.as_deref().map_or(0, literal::longest_needed);
-            for expression in &spec.failregex {
-                let longest = literal::longest_needed(expression).max(prefix);
-                assert!(longest >= SHORTEST_LITERAL, "{name} looks at every line: {expression}");
-            }
+            let spec = ours::spec(&name, [("mode".to_owned(), mode.clone())].into());
+            let always = Filter::compile(&spec).unwrap().searched_always();
+            assert_eq!(always, [0; 0], "{name}[mode={mode}] has expressions without a literal");
         }
     }
 }
@@ -126,15 +122,13 @@ impl Sample {
     }
 }
 
-/// The modes that the file of the filter `name` speaks of; one at least.
+/// The modes that the file of the filter `name` tells apart, `fails-MODE` or `with_MODE`.
 fn modes(name: &str) -> Vec<String> {
     let path = ours::folder().join(format!("filter.d/{name}.conf"));
     let text = fs::read_to_string(path).unwrap();
-    let definitions = text.lines().filter_map(|line| line.split_once(" = "));
-    let modes = definitions.filter_map(|(option, _)| option.strip_prefix("fails-"));
-    let mut modes: Vec<_> = modes.map(str::to_owned).collect();
-    if modes.is_empty() {
-        modes.push("normal".to_owned());
-    }
-    modes
+    let options = text.lines().filter_map(|line| line.split_once(" = ")).map(|(option, _)| option);
+    let modes = options.filter_map(|option| {
+        option.strip_prefix("fails-").or_else(|| option.strip_prefix("with_"))
+    });
+    std::iter::once("normal").chain(modes).map(str::to_owned).collect()
 }
