@@ -88,7 +88,6 @@ pub(crate) enum Command {
     /// Tries a filter on a log, as fail2ban-regex does
     Regex(Regex),
     /// Tells MISP about one offender: called by fail2ban's action
-    #[command(alias = "misp_add_attribute.sh")]
     Report(Report),
     /// Shows what the running daemon does, or one jail of it
     Status(Status),

@@ -20,7 +20,9 @@ mod serve_hub;
 mod settings;
 mod stop;
 
+use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -28,8 +30,11 @@ use clap::Parser as _;
 use cli::{Cli, Command};
 use exit::{Failed, Outcome};
 
+/// The script that the article's action calls.
+const ARTICLES_SCRIPT: &str = "misp_add_attribute.sh";
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(command_line(std::env::args_os()));
     match run(&cli, &mut std::io::stdout()) {
         Ok(code) => ExitCode::from(code as u8),
         Err(failed) => {
@@ -37,6 +42,16 @@ fn main() -> ExitCode {
             ExitCode::from(failed.code as u8)
         }
     }
+}
+
+/// The arguments; under the name of the article's script they are those of `report`.
+fn command_line(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<_> = arguments.collect();
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    if name.is_some_and(|name| name == ARTICLES_SCRIPT) {
+        arguments.splice(..1, ["fail2misp", "report", "--"].map(OsString::from));
+    }
+    arguments
 }
 
 fn report(failed: &Failed) {

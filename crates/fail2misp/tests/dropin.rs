@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use serde_json::json;
-use support::{BINARY, Hub, Running, append, failed_logins, has, skip, wait_for, write_private};
+use support::{
+    BINARY, Hub, Running, ShownOnFailure, append, failed_logins, has, skip, wait_for, write_private,
+};
 
 /// A fail2ban of the test's own: Debian's configuration, two jails, our action.
 struct Fail2ban {
@@ -181,6 +183,7 @@ fn real_fail2ban_tells_misp_through_our_action() {
     }
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
+    let _shown = ShownOnFailure(dir.join("fail2ban.log"));
     let mut hub = Hub::start(&dir.join("hub"));
     let event = hub.add_event("fail2ban");
     let watch = Watch::start(dir, &hub.key);

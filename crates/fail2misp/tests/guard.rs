@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use support::{BINARY, Running, has, skip, wait_for, wait_within};
+use support::{BINARY, Running, ShownOnFailure, has, skip, wait_for, wait_within};
 
 const SERVER: &str = "10.77.0.1";
 const ATTACKER: &str = "10.77.0.2";
@@ -128,12 +128,16 @@ fn start_sshd(network: &Network, dir: &Path, log: &Path) -> Running {
     )
 }
 
-/// Debian's configuration as it stands, with what every administrator says in jail.local.
+/// Debian's configuration as it stands, and a jail.local. A log that `sshd -E` writes bears no prefix
+/// of syslog, without which Debian's filter takes no line for sshd's, unless it is told so.
 fn configure(dir: &Path, log: &Path) -> PathBuf {
     let config = dir.join("fail2ban");
     let copied = Command::new("cp").args(["-a", "/etc/fail2ban"]).arg(&config).status().unwrap();
     assert!(copied.success());
-    let jail = format!("[sshd]\nbackend = auto\nlogpath = {}\nmaxretry = 3\n", log.display());
+    let jail = format!(
+        "[sshd]\nfilter = sshd[mode=%(mode)s, __prefix_line=]\nlogpath = {}\nmaxretry = 3\n",
+        log.display()
+    );
     fs::write(config.join("jail.local"), jail).unwrap();
     config
 }
@@ -187,6 +191,7 @@ fn failed_logins_end_in_the_kernel_and_outlive_a_crash() {
     let dir = temp.path();
     let log = dir.join("sshd.log");
     fs::write(&log, "").unwrap();
+    let _shown = [dir.join("guard.log"), log.clone()].map(ShownOnFailure);
     let network = Network::new();
     let config = configure(dir, &log);
     let guard = start_guard(&network, dir, &config);

@@ -42,6 +42,7 @@ impl Host {
         let action = Action {
             name: "nftables".to_owned(),
             act_name: "nftables".to_owned(),
+            known: BTreeMap::new(),
             options: BTreeMap::from([("port".to_owned(), "2222".to_owned())]),
         };
         Jail {

@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
-use std::fmt::Debug;
 use std::fs;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -211,8 +210,14 @@ pub(crate) fn failed_logins(address: &str, n: usize) -> Vec<String> {
     vec![line; n]
 }
 
-/// Asserts that two things are equal, and names what they are.
-#[track_caller]
-pub(crate) fn same<T: Debug + PartialEq>(got: &T, want: &T, what: &str) {
-    assert_eq!(got, want, "{what}");
+/// Shows a log where a test fails.
+pub(crate) struct ShownOnFailure(pub(crate) PathBuf);
+
+impl Drop for ShownOnFailure {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(&self.0).unwrap_or_default();
+            eprintln!("== {}\n{log}", self.0.display());
+        }
+    }
 }

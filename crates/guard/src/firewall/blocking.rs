@@ -99,7 +99,10 @@ pub fn is_native(action: &Action) -> bool {
 
 impl Rule {
     fn of(jail: &Jail, action: &Action) -> Result<Self, BlockingError> {
-        let option = |name: &str| action.options.get(name).map(|value| value.trim());
+        // Debian's jail.conf says `chain = <known/chain>`: a tag is an answer only when expanded. An
+        // action that leads back to itself is taken as it stands, and its faults are named below.
+        let options = action.expanded(None).unwrap_or_else(|_loop| action.options.clone());
+        let option = |name: &str| options.get(name).map(|value| value.trim());
         let fault = |option, value: &str, remedy| BlockingError {
             action: action.name.clone(),
             option,
@@ -183,6 +186,8 @@ fn hook(chain: &str) -> Hook {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[track_caller]
@@ -190,6 +195,7 @@ mod tests {
         let action = Action {
             name: name.to_owned(),
             act_name: name.to_owned(),
+            known: BTreeMap::new(),
             options: options.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
         };
         assert!(is_native(&action), "{name}");
@@ -279,11 +285,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_jail_builds_on_is_the_actions_own() {
+        let action = Action {
+            name: "iptables-multiport".to_owned(),
+            act_name: "iptables-multiport".to_owned(),
+            options: BTreeMap::from([("chain".into(), "<known/chain>".into())]),
+            known: BTreeMap::from([("known/chain".into(), "INPUT".into())]),
+        };
+        let rule = Rule::of(&jail("sshd", "ssh"), &action).map(|rule| rule.to_string());
+        assert_eq!(rule.as_deref(), Ok("Input tcp ssh Drop"));
+    }
+
+    #[test]
     fn knows_its_own() {
         let named = |name: &str| Action {
             name: name.to_owned(),
             act_name: String::new(),
-            options: std::collections::BTreeMap::new(),
+            options: BTreeMap::new(),
+            known: BTreeMap::new(),
         };
         assert!(!is_native(&named("iptables-xt_recent-echo")));
         assert!(!is_native(&named("sendmail-whois")));

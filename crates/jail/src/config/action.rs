@@ -38,6 +38,9 @@ pub struct Action {
     /// Every option of the action. Commands have their tags expanded as far as reading can; the
     /// other values are as they were given, for [`Action::expanded`] or the moment of the ban.
     pub options: BTreeMap<String, String>,
+    /// What the options of the action's own `[Init]` are, under `known/option`: a jail may build on
+    /// them, as Debian's `chain = <known/chain>` does.
+    pub known: BTreeMap<String, String>,
 }
 
 impl Action {
@@ -54,11 +57,13 @@ impl Action {
     /// Names the option that leads back to itself.
     pub fn expanded(&self, family: Option<&str>) -> Result<BTreeMap<String, String>, TagError> {
         let mut options = self.options.clone();
+        options.extend(self.known.clone());
         let condition = family.map(|family| format!("family={family}"));
         let is_kept = |tag: &str| KEPT_TAGS[..3].contains(&tag);
         tags::substitute(&mut options, &is_kept, condition.as_deref(), |_| {
             Ok::<_, TagError>(None)
         })?;
+        options.retain(|option, _| !self.known.contains_key(option));
         Ok(options)
     }
 }
@@ -78,7 +83,7 @@ pub(super) fn read(
     let Item { name, options: mut given } = item;
     if let Some(file) = name.strip_suffix(".py") {
         let act_name = given.remove("actname").unwrap_or_else(|| file.to_owned());
-        return Ok(Some(Action { act_name, options: given, name }));
+        return Ok(Some(Action { act_name, options: given, known: BTreeMap::new(), name }));
     }
     let Some(document) = library.document(&format!("action.d/{name}")) else { return Ok(None) };
     let own_name = given.entry("name".to_owned()).or_insert_with(|| jail.to_owned()).clone();
@@ -93,12 +98,12 @@ pub(super) fn read(
     definition.read(&ACTION_OPTIONS, jail_options)?;
     let mut options = definition.combined(&KEPT_TAGS)?;
     options.retain(|option, _| ACTION_OPTIONS.contains(&option.as_str()));
-    for (option, text) in definition.given {
-        if !option.starts_with("known/") {
-            options.entry(option).or_insert(text);
-        }
+    let (known, given): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        definition.given.into_iter().partition(|(option, _)| option.starts_with("known/"));
+    for (option, text) in given {
+        options.entry(option).or_insert(text);
     }
-    Ok(Some(Action { name, act_name, options }))
+    Ok(Some(Action { name, act_name, options, known }))
 }
 
 /// Every option of an action, its commands excepted: those of its file, `[Definition]` among them,
