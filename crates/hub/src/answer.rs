@@ -1,6 +1,8 @@
 //! What the hub says back, and MISP's ways of saying no.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Write};
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -15,6 +17,32 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Vec<u8>,
+    /// What follows the body, written while it is sent.
+    pub(crate) rest: Option<Rest>,
+}
+
+/// A part of a body that is too large to be held.
+pub(crate) struct Rest(Box<Writing>);
+
+type Writing = dyn FnOnce(&mut dyn Write) -> Result<(), Fault> + Send;
+
+impl Rest {
+    pub(crate) fn new(
+        how: impl FnOnce(&mut dyn Write) -> Result<(), Fault> + Send + 'static,
+    ) -> Self {
+        Self(Box::new(how))
+    }
+
+    /// Writes it all.
+    pub(crate) fn write(self, out: &mut dyn Write) -> Result<(), Fault> {
+        (self.0)(out)
+    }
+}
+
+impl fmt::Debug for Rest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Rest(…)")
+    }
 }
 
 impl Answer {
@@ -32,12 +60,12 @@ impl Answer {
     /// A body of any kind.
     pub(crate) fn new(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Self {
         let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(kind))];
-        Self { status, headers, body }
+        Self { status, headers, body, rest: None }
     }
 
     /// Nothing but another place to look at.
     pub(crate) fn redirect(status: StatusCode, to: &str) -> Self {
-        Self { status, headers: vec![location(to)], body: Vec::new() }
+        Self { status, headers: vec![location(to)], body: Vec::new(), rest: None }
     }
 
     /// The same with one more header.
@@ -82,6 +110,9 @@ pub(crate) enum Fault {
     /// Our own: the client learns nothing of the inside.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The client went away while it was answered.
+    #[error("the client is gone: {0}")]
+    Gone(#[from] io::Error),
     /// Our own.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -136,7 +167,7 @@ impl Fault {
                 });
                 Answer::json_with(StatusCode::FORBIDDEN, &body)
             }
-            Self::Store(_) | Self::Keys(_) => {
+            Self::Store(_) | Self::Keys(_) | Self::Gone(_) => {
                 tracing::error!(target, "{self}");
                 let text = "An Internal Error Has Occurred.";
                 say(StatusCode::INTERNAL_SERVER_ERROR, text, target)

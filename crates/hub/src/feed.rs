@@ -86,7 +86,7 @@ fn hashes(store: &Store) -> Result<Answer, Fault> {
                     let line = format!("{},{}\n", md5_of(part), event.uuid);
                     body.extend_from_slice(line.as_bytes());
                 }
-                Ok(())
+                Ok::<_, Fault>(())
             })?;
         }
         Ok(body)

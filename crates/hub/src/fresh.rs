@@ -78,7 +78,7 @@ fn asks_for(headers: &HeaderMap, tag: &HeaderValue) -> bool {
 
 fn not_modified(tag: HeaderValue) -> Answer {
     let headers = vec![(header::ETAG, tag), (header::CACHE_CONTROL, revalidated())];
-    Answer { status: StatusCode::NOT_MODIFIED, headers, body: Vec::new() }
+    Answer { status: StatusCode::NOT_MODIFIED, headers, body: Vec::new(), rest: None }
 }
 
 /// A copy may be kept, and must be asked about before it is used.

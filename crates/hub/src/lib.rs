@@ -34,6 +34,7 @@ mod seen;
 mod server;
 mod shape;
 mod store;
+mod stream;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body as Bytes, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{Request as Incoming, State};
 use axum::http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header,
@@ -29,7 +29,7 @@ use crate::listener::Bounded;
 use crate::page::{Page, Sessions, Visit};
 use crate::rate::{MAX_SEARCHES, Rates, TooMany};
 use crate::request::{Body, Path, Request};
-use crate::{feed, lists};
+use crate::{feed, lists, stream};
 
 /// Threads of the runtime; they only move bytes.
 const WORKERS: usize = 2;
@@ -150,7 +150,11 @@ fn plain(status: StatusCode) -> Answer {
 }
 
 fn response(answer: Answer) -> Response {
-    let mut response = Response::new(Bytes::from(answer.body));
+    let body = match answer.rest {
+        Some(rest) => stream::body(answer.body, rest),
+        None => axum::body::Body::from(answer.body),
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

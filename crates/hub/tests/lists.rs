@@ -171,3 +171,27 @@ fn the_feed_is_what_a_misp_asks_for() {
     assert_eq!(file["Event"]["Attribute"][0]["deleted"], true);
     assert_eq!(fetch(&hub, "/feed/00000000-0000-4000-8000-000000000000.json", &[]).status, 404);
 }
+
+#[test]
+fn a_search_that_finds_much_is_streamed_whole() {
+    let data = tempfile::tempdir().unwrap();
+    let hub = Running::start(data.path());
+    let values: Vec<String> =
+        (0..2_500).map(|n| format!("198.18.{}.{}", n / 250, n % 250)).collect();
+    let values: Vec<&str> = values.iter().map(|it| &**it).collect();
+    let (id, _) = event(&hub, &hub.admin, &values);
+    let search = |body: Value| hub.call("POST", "/attributes/restSearch", &body);
+    let reply = search(json!({"eventid": id, "includeEventTags": 1}));
+    assert_eq!(reply.header("x-result-count"), Some("2500"));
+    assert_eq!(reply.header("transfer-encoding"), Some("chunked"));
+    let found = support::unchunked(&reply.body);
+    let found: Value = serde_json::from_slice(&found).unwrap();
+    let found = found["response"]["Attribute"].as_array().unwrap();
+    let last = &found[2_499];
+    assert_eq!((found.len(), last["value"].as_str()), (2_500, Some("198.18.9.249")));
+    assert_eq!(last["Tag"][0]["name"], "tlp:green");
+    let page = search(json!({"eventid": id, "limit": 1_200, "page": 2, "returnFormat": "text",
+        "published": 0}));
+    assert_eq!(page.header("x-result-count"), Some("1201"));
+    assert_eq!(String::from_utf8(support::unchunked(&page.body)).unwrap().lines().count(), 1_200);
+}

@@ -3,6 +3,7 @@
 mod attributes;
 mod draft;
 mod events;
+mod export;
 mod filter;
 mod identity;
 mod objects;

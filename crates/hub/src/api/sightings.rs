@@ -165,7 +165,7 @@ fn targets(db: &Connection, target: &Target) -> Result<Vec<Attribute>, Fault> {
             let mut found = Vec::new();
             search::attributes(db, filter, attribute::COLUMNS, |row| {
                 found.push(Attribute::read(row)?);
-                Ok(())
+                Ok::<_, Fault>(())
             })?;
             found
         }

@@ -290,12 +290,30 @@ impl Filter {
 
 /// Calls `each` with every attribute that is found, as `columns` name it. Of a page, one more than
 /// its limit is found when there is one: that is how MISP says that more follows.
-pub(crate) fn attributes(
+pub(crate) fn attributes<E: From<StoreError>>(
     db: &Connection,
     filter: &Filter,
     columns: &str,
-    mut each: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    mut each: impl FnMut(&Row<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let found = found(filter, columns);
+    let mut query = db.prepare_cached(&found.sql).map_err(StoreError::from)?;
+    let mut rows = query.query(params_from_iter(found.values)).map_err(StoreError::from)?;
+    while let Some(row) = rows.next().map_err(StoreError::from)? {
+        each(row)?;
+    }
+    Ok(())
+}
+
+/// How many [`attributes`] finds.
+pub(crate) fn count(db: &Connection, filter: &Filter) -> Result<usize, StoreError> {
+    let found = found(filter, "1");
+    let mut query = db.prepare_cached(&format!("SELECT count(*) FROM ({})", found.sql))?;
+    let n_found: i64 = query.query_row(params_from_iter(found.values), |row| row.get(0))?;
+    Ok(usize::try_from(n_found).unwrap_or_default()) // a count is not negative
+}
+
+fn found(filter: &Filter, columns: &str) -> Clause {
     let mut clause = Clause::default();
     filter.attribute_clause(&mut clause);
     clause.terms(&filter.uuids, |terms| by_uuid("attribute.uuid", terms));
@@ -326,12 +344,7 @@ pub(crate) fn attributes(
         let skipped = page.limit.saturating_mul(page.number.saturating_sub(1));
         clause.values.extend([page.limit.saturating_add(1).into(), skipped.into()]);
     }
-    let mut query = db.prepare_cached(&sql)?;
-    let mut rows = query.query(params_from_iter(clause.values))?;
-    while let Some(row) = rows.next()? {
-        each(row)?;
-    }
-    Ok(())
+    Clause { sql, values: clause.values }
 }
 
 /// The numbers of the events that are found, oldest first.

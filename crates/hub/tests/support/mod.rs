@@ -146,3 +146,18 @@ fn parsed(bytes: &[u8]) -> Reply {
     }
     Reply { status, headers, body: rest }
 }
+
+/// A body without the lengths between its pieces.
+pub(crate) fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|it| it == b"\r\n").expect("a length");
+        let length = std::str::from_utf8(&body[..end]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            return whole;
+        }
+        whole.extend_from_slice(&body[end + 2..end + 2 + length]);
+        body = &body[end + 2 + length + 2..];
+    }
+}
