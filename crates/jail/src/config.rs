@@ -32,6 +32,7 @@ pub use filter::Filter;
 pub use nearest::nearest;
 pub use tags::TagError;
 
+use definition::DefinitionError;
 use document::Library;
 use interpolate::{Scope, Vars};
 use jail::Jails;
@@ -210,7 +211,8 @@ pub fn read_filter(
     backend: &str,
 ) -> Result<Filter, Fault> {
     let library = Library::new(files, root);
-    let Some(definition) = filter::open(&library, &item.name, item.options, backend) else {
+    let opened = filter::open(&library, &item.name, item.options, backend);
+    let Some(definition) = opened.map_err(|error| fault(&error))? else {
         let path = root.join("filter.d").join(format!("{}.conf", item.name));
         let problem = format!("there is no filter `{}`: {}", item.name, path.display());
         return Err(Fault { place: None, jail: None, problem });
@@ -234,9 +236,11 @@ pub fn read_filter_file(
         let place = Some(Place { file: path.to_path_buf(), line: 0 });
         return Err(Fault { place, jail: None, problem: "there is no such file".to_owned() });
     };
-    let mut definition = definition::Definition::new(document, given);
-    filter::apply_log_type(&mut definition, backend);
-    filter::alone(definition)
+    filter::alone(filter::of(document, given, backend).map_err(|error| fault(&error))?)
+}
+
+fn fault(error: &DefinitionError) -> Fault {
+    Fault { place: error.place(), jail: None, problem: error.to_string() }
 }
 
 /// Every option of the action `name`, its commands excepted, with `given` above those of its file;
@@ -251,10 +255,7 @@ pub fn read_action_settings(
     name: &str,
     given: BTreeMap<String, String>,
 ) -> Result<Option<BTreeMap<String, String>>, Fault> {
-    action::settings(&Library::new(files, root), name, given).map_err(|error| {
-        let place = Some(Place { file: root.join(format!("action.d/{name}.conf")), line: 0 });
-        Fault { place, jail: None, problem: error.to_string() }
-    })
+    action::settings(&Library::new(files, root), name, given).map_err(|error| fault(&error))
 }
 
 fn server(library: &Library<'_>) -> BTreeMap<String, String> {

@@ -277,28 +277,39 @@ fn one_bad_jail_is_named_and_the_others_start() {
 
 #[test]
 fn a_bad_filter_refuses_its_jail_alone() {
-    let with = |filter: &str| {
+    #[track_caller]
+    fn check(filter: &str, want: &str) {
         let jails = "[a]\nenabled = true\nfilter = odd\n[b]\nenabled = true\nfilter = login\n";
         let configuration = configuration(&[("jail.conf", jails), ("filter.d/odd.conf", filter)]);
         assert_eq!(configuration.jails.len(), 1);
-        told(&configuration.faults)
-    };
-    assert_eq!(
-        with("[Definition]\nfailregex = <a>\na = <b>\nb = <a>\n"),
-        [
-            "/f/jail.conf:3 a: filter `odd`: `a` uses `<a>`, which leads back to it; break the circle"
-        ]
+        assert_eq!(told(&configuration.faults), [format!("/f/filter.d/odd.conf:{want}")]);
+    }
+    check(
+        "[Definition]\nfailregex = <a>\na = <b>\nb = <a>\n",
+        "3 a: filter `odd`: `a` uses `<a>`, which leads back to it; break the circle",
     );
-    assert_eq!(
-        with("[Definition]\nfailregex = 100% <HOST>\n"),
-        ["/f/jail.conf:3 a: filter `odd`: option `failregex`: `%` at `% <HOST>` begins no \
-          `%(name)s`; write `%%` for the sign itself"]
+    check(
+        "[Definition]\nfailregex = 100% <HOST>\n",
+        "2 a: filter `odd`: option `failregex`: `%` at `% <HOST>` begins no `%(name)s`; write `%%` for \
+         the sign itself",
     );
-    assert_eq!(
-        with("[Definition]\nfailregex = ^<HOST>\n^unindented\n"),
-        ["/f/filter.d/odd.conf:3 a: `^unindented` is neither `[section]` nor `option = value`; \
-          indent it if it continues the value above"]
+    check(
+        "[Definition]\nfailregex = ^<HOST>\n^unindented\n",
+        "3 a: filter `odd`: `^unindented` is neither `[section]` nor `option = value`; indent it if it \
+         continues the value above",
     );
+}
+
+#[test]
+fn a_bad_action_refuses_its_jail_alone() {
+    let jails = "[a]\nenabled = true\nfilter = login\naction = odd\n\
+                 [b]\nenabled = true\nfilter = login\n";
+    let action = "[Definition]\nactionban = <x>\nx = <y>\ny = <x>\n";
+    let configuration = configuration(&[("jail.conf", jails), ("action.d/odd.conf", action)]);
+    assert_eq!(configuration.jails.len(), 1);
+    let want = "/f/action.d/odd.conf:2 a: action `odd`: `actionban` uses `<x>`, which leads back to \
+                it; break the circle";
+    assert_eq!(told(&configuration.faults), [want]);
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub(super) fn read(
             None => format!("{name}-{own_name}"),
         })
         .clone();
-    let mut definition = Definition::new(document, given);
+    let mut definition = Definition::new(document, given)?;
     definition.read(&ACTION_OPTIONS, jail_options)?;
     let mut options = definition.combined(&KEPT_TAGS)?;
     options.retain(|option, _| ACTION_OPTIONS.contains(&option.as_str()));
@@ -118,7 +118,7 @@ pub(super) fn settings(
     let Some(document) = library.document(&format!("action.d/{name}")) else { return Ok(None) };
     let is_command = |option: &str| ACTION_OPTIONS.contains(&option);
     let given = given.into_iter().filter(|(option, _)| !is_command(option)).collect();
-    let mut definition = Definition::new(document, given);
+    let mut definition = Definition::new(document, given)?;
     definition.read(&[], &BTreeMap::new())?;
     definition.read_rest()?;
     let mut options = definition.combined(&KEPT_TAGS)?;

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::document::Document;
+use super::Place;
+use super::document::{Document, FileFault};
 use super::interpolate::{InterpolationError, Scope, Vars};
 use super::tags::{self, TagError};
 
@@ -18,10 +19,22 @@ const INIT: &str = "Init";
 /// Why a filter or an action has no meaning.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum DefinitionError {
-    #[error("option `{option}`: {source}")]
-    Interpolation { option: String, source: InterpolationError },
-    #[error(transparent)]
-    Tag(#[from] TagError),
+    #[error("option `{option}`: {why}")]
+    Interpolation { option: String, place: Option<Place>, why: InterpolationError },
+    #[error("{why}")]
+    Tag { place: Option<Place>, why: TagError },
+    #[error("{}", .0.problem)]
+    File(FileFault),
+}
+
+impl DefinitionError {
+    /// Where the mistake was made.
+    pub(super) fn place(&self) -> Option<Place> {
+        match self {
+            Self::Interpolation { place, .. } | Self::Tag { place, .. } => place.clone(),
+            Self::File(fault) => Some(fault.place.clone()),
+        }
+    }
 }
 
 /// A filter or an action on its way to its final options.
@@ -38,7 +51,22 @@ pub(super) struct Definition {
 }
 
 impl Definition {
-    pub(super) fn new(document: Rc<Document>, given: BTreeMap<String, String>) -> Self {
+    /// What `document` says, and the jail `given`.
+    ///
+    /// # Errors
+    ///
+    /// When the files themselves are not sound.
+    pub(super) fn new(
+        document: Rc<Document>,
+        given: BTreeMap<String, String>,
+    ) -> Result<Self, DefinitionError> {
+        if let Some(fault) = document.faults.first() {
+            return Err(DefinitionError::File(fault.clone()));
+        }
+        Ok(Self::sound(document, given))
+    }
+
+    fn sound(document: Rc<Document>, given: BTreeMap<String, String>) -> Self {
         Self {
             document,
             given,
@@ -46,6 +74,13 @@ impl Definition {
             own: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
         }
+    }
+
+    /// Where an option was written.
+    pub(super) fn place(&self, option: &str) -> Option<Place> {
+        let own = |section| self.document.section(section)?.get(option);
+        let value = own(INIT).or_else(|| self.document.value(DEFINITION, option))?;
+        Some(value.place())
     }
 
     /// Whether `[Definition]` itself has an option.
@@ -114,11 +149,15 @@ impl Definition {
         let mut elsewhere = std::mem::take(&mut self.elsewhere);
         tags::substitute(&mut options, &is_kept, None, |tag| {
             if let Some(known) = elsewhere.get(tag) {
-                return Ok::<_, DefinitionError>(known.clone());
+                return Ok(known.clone());
             }
             let found = self.elsewhere(tag)?;
             elsewhere.insert(tag.to_owned(), found.clone());
             Ok(found)
+        })
+        .map_err(|error| match error {
+            Unplaced::Tag(why) => DefinitionError::Tag { place: self.place(why.option()), why },
+            Unplaced::Definition(error) => error,
         })?;
         self.elsewhere = elsewhere;
         Ok(options)
@@ -157,9 +196,7 @@ impl Definition {
         vars: &Vars,
     ) -> Result<Option<String>, DefinitionError> {
         let scope = Scope { document: &self.document, section, vars };
-        scope
-            .get(option)
-            .map_err(|source| DefinitionError::Interpolation { option: option.to_owned(), source })
+        scope.get(option).map_err(|why| self.error(option, why))
     }
 
     fn expand(
@@ -169,9 +206,29 @@ impl Definition {
         text: &str,
     ) -> Result<Option<String>, DefinitionError> {
         let scope = Scope { document: &self.document, section, vars: &Vars::new() };
-        scope
-            .expand(text)
-            .map(Some)
-            .map_err(|source| DefinitionError::Interpolation { option: option.to_owned(), source })
+        scope.expand(text).map(Some).map_err(|why| self.error(option, why))
+    }
+
+    fn error(&self, option: &str, why: InterpolationError) -> DefinitionError {
+        let place = self.place(option);
+        DefinitionError::Interpolation { option: option.to_owned(), place, why }
+    }
+}
+
+/// An error on its way to its place.
+enum Unplaced {
+    Tag(TagError),
+    Definition(DefinitionError),
+}
+
+impl From<TagError> for Unplaced {
+    fn from(error: TagError) -> Self {
+        Self::Tag(error)
+    }
+}
+
+impl From<DefinitionError> for Unplaced {
+    fn from(error: DefinitionError) -> Self {
+        Self::Definition(error)
     }
 }

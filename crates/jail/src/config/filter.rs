@@ -1,12 +1,13 @@
 //! Reads a filter: `filter.d/NAME.conf` and its kin, with the options that a jail gives it.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use scan::FilterSpec;
 
 use super::definition::{Definition, DefinitionError};
-use super::document::Library;
-use super::{Fault, shell};
+use super::document::{Document, Library};
+use super::{Fault, Place, shell};
 
 /// The options of a filter that have a meaning; a jail may set each of them itself.
 pub(super) const FILTER_OPTIONS: [&str; 7] =
@@ -63,6 +64,17 @@ pub(super) enum FilterError {
     Definition(#[from] DefinitionError),
 }
 
+impl FilterError {
+    /// Where the mistake was made, as far as the filter's own files tell.
+    pub(super) fn place(&self, definition: &Definition) -> Option<Place> {
+        match self {
+            Self::MaxLines(_) => definition.place("maxlines"),
+            Self::JournalMatch(_) => definition.place("journalmatch"),
+            Self::Definition(error) => error.place(),
+        }
+    }
+}
+
 /// Opens the filter `name`; `None` where there is no such file.
 ///
 /// Unless the filter or the jail says so itself, `logtype` tells the filter where its lines come
@@ -72,15 +84,24 @@ pub(super) fn open(
     name: &str,
     given: BTreeMap<String, String>,
     backend: &str,
-) -> Option<Definition> {
-    let document = library.document(&format!("filter.d/{name}"))?;
-    let mut definition = Definition::new(document, given);
+) -> Result<Option<Definition>, DefinitionError> {
+    let Some(document) = library.document(&format!("filter.d/{name}")) else { return Ok(None) };
+    of(document, given, backend).map(Some)
+}
+
+/// The filter that `document` says.
+pub(super) fn of(
+    document: Rc<Document>,
+    given: BTreeMap<String, String>,
+    backend: &str,
+) -> Result<Definition, DefinitionError> {
+    let mut definition = Definition::new(document, given)?;
     apply_log_type(&mut definition, backend);
-    Some(definition)
+    Ok(definition)
 }
 
 /// Tells a filter where its lines come from.
-pub(super) fn apply_log_type(definition: &mut Definition, backend: &str) {
+fn apply_log_type(definition: &mut Definition, backend: &str) {
     let is_given = definition.given.get("logtype").is_some_and(|it| !it.is_empty());
     if !is_given && !definition.has("logtype") {
         let log_type = if backend.starts_with("systemd") { "journal" } else { "file" };
@@ -90,15 +111,11 @@ pub(super) fn apply_log_type(definition: &mut Definition, backend: &str) {
 
 /// Reads a filter that no jail changes.
 pub(super) fn alone(mut definition: Definition) -> Result<Filter, Fault> {
-    if let Some(fault) = definition.document.faults.first() {
-        return Err(fault.clone().of(None));
-    }
-    let combined = definition
-        .read(&FILTER_OPTIONS, &BTreeMap::new())
-        .and_then(|()| definition.combined(&[]))
-        .map_err(FilterError::from);
-    combined.and_then(|options| Filter::new(&options)).map_err(|error| Fault {
-        place: None,
+    let combined =
+        definition.read(&FILTER_OPTIONS, &BTreeMap::new()).and_then(|()| definition.combined(&[]));
+    let filter = combined.map_err(FilterError::from).and_then(|options| Filter::new(&options));
+    filter.map_err(|error| Fault {
+        place: error.place(&definition),
         jail: None,
         problem: error.to_string(),
     })

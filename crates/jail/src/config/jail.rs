@@ -7,12 +7,13 @@ use std::rc::Rc;
 use jiff::SignedDuration;
 
 use super::action::{self, is_true};
+use super::definition::Definition;
 use super::document::{Document, INCLUDES, Library};
-use super::filter::{self, FILTER_OPTIONS, Filter};
+use super::filter::{self, FILTER_OPTIONS, Filter, FilterError};
 use super::ini::{DEFAULT, Value};
 use super::interpolate::{Scope, Vars, reference};
 use super::options::{self, Item};
-use super::{Action, Backend, Fault, Jail, LogPath, duration, nearest};
+use super::{Action, Backend, Fault, Jail, LogPath, Place, duration, nearest};
 use crate::event::BanTime;
 use crate::increment::{Increment, Written};
 
@@ -218,12 +219,13 @@ impl Reader<'_> {
 
     /// Notes what keeps the jail from starting.
     fn refuse(&mut self, option: &str, problem: String) {
-        self.fault(option, Some(self.name.to_owned()), problem);
+        self.refuse_at(None, option, problem);
     }
 
-    fn fault(&mut self, option: &str, jail: Option<String>, problem: String) {
-        let place = self.value(option).map(Value::place);
-        self.faults.push(Fault { place, jail, problem });
+    /// The same, where the mistake may have been made in another file.
+    fn refuse_at(&mut self, place: Option<Place>, option: &str, problem: String) {
+        let place = place.or_else(|| self.value(option).map(Value::place));
+        self.faults.push(Fault { place, jail: Some(self.name.to_owned()), problem });
     }
 
     /// An option, expanded; a mistake in it keeps the jail from starting.
@@ -256,6 +258,7 @@ impl Reader<'_> {
         let mut definition = self.open_filter(&backend)?;
         let options = self.options();
         let filter = definition.as_mut().and_then(|it| self.filter(it, &options));
+        let places = self.places(definition.as_ref());
         let filter = filter.unwrap_or_default();
         let actions = self.actions(&options);
         let jail = Jail {
@@ -275,7 +278,7 @@ impl Reader<'_> {
             port: self.get("port").unwrap_or_default(),
             protocol: self.get("protocol").unwrap_or_default(),
             actions,
-            places: self.places(),
+            places,
             options: self.with_variables(options),
         };
         let is_refused = self.faults.iter().any(|fault| fault.jail.is_some());
@@ -299,7 +302,7 @@ impl Reader<'_> {
     }
 
     /// Opens the filter and lets the jail build on its options as `known/…`.
-    fn open_filter(&mut self, backend: &str) -> Option<Option<super::definition::Definition>> {
+    fn open_filter(&mut self, backend: &str) -> Option<Option<Definition>> {
         let text = self.get("filter").unwrap_or_default();
         if text.is_empty() {
             return Some(None);
@@ -311,16 +314,20 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let Some(mut definition) = filter::open(self.library, &item.name, item.options, backend)
-        else {
-            let root = self.library.root().display();
-            let problem = format!("there is no filter `{0}`: {root}/filter.d/{0}.conf", item.name);
-            self.refuse("filter", problem);
-            return None;
+        let name = &item.name;
+        let mut definition = match filter::open(self.library, name, item.options, backend) {
+            Ok(Some(definition)) => definition,
+            Ok(None) => {
+                let root = self.library.root().display();
+                let problem = format!("there is no filter `{name}`: {root}/filter.d/{name}.conf");
+                self.refuse("filter", problem);
+                return None;
+            }
+            Err(error) => {
+                self.refuse_at(error.place(), "filter", format!("filter `{name}`: {error}"));
+                return None;
+            }
         };
-        for fault in definition.document.faults.clone() {
-            self.faults.push(fault.of(Some(self.name)));
-        }
         let first = BTreeMap::from([
             ("enabled".to_owned(), "True".to_owned()),
             ("backend".to_owned(), backend.to_owned()),
@@ -337,7 +344,7 @@ impl Reader<'_> {
                 Some(Some(definition))
             }
             Err(error) => {
-                self.refuse("filter", format!("filter `{}`: {error}", item.name));
+                self.refuse_at(error.place(), "filter", format!("filter `{name}`: {error}"));
                 None
             }
         }
@@ -358,13 +365,13 @@ impl Reader<'_> {
 
     fn filter(
         &mut self,
-        definition: &mut super::definition::Definition,
+        definition: &mut Definition,
         options: &BTreeMap<String, String>,
     ) -> Option<Filter> {
         let outside = as_python(options);
         let combined =
             definition.read(&FILTER_OPTIONS, &outside).and_then(|()| definition.combined(&[]));
-        let filter = combined.map_err(Into::into).and_then(|mut combined| {
+        let filter = combined.map_err(FilterError::from).and_then(|mut combined| {
             for option in FILTER_OPTIONS.iter().chain(&["logtimezone", "logencoding"]) {
                 if let Some(text) = options.get(*option) {
                     combined.insert((*option).to_owned(), text.clone());
@@ -375,7 +382,7 @@ impl Reader<'_> {
         match filter {
             Ok(filter) => Some(filter),
             Err(error) => {
-                self.refuse("filter", format!("filter: {error}"));
+                self.refuse_at(error.place(definition), "filter", format!("filter: {error}"));
                 None
             }
         }
@@ -402,7 +409,9 @@ impl Reader<'_> {
                         format!("there is no action `{name}`: {root}/action.d/{name}.conf");
                     self.refuse("action", problem);
                 }
-                Err(error) => self.refuse("action", format!("action `{name}`: {error}")),
+                Err(error) => {
+                    self.refuse_at(error.place(), "action", format!("action `{name}`: {error}"));
+                }
             }
         }
         actions
@@ -503,11 +512,14 @@ impl Reader<'_> {
         BanTime::from(seconds as i64)
     }
 
-    fn places(&self) -> BTreeMap<String, super::Place> {
+    /// Where each option was written: in the jail's own files or, for those of the filter, there.
+    fn places(&self, filter: Option<&Definition>) -> BTreeMap<String, Place> {
         let defaults = JAIL_OPTIONS.iter().chain(&FILTER_OPTIONS).chain(&ACTION_VARIABLES);
         let own = self.document.section(self.name).into_iter().flat_map(BTreeMap::keys);
         let names = defaults.copied().chain(own.map(|name| &**name));
-        names.filter_map(|name| Some((name.to_owned(), self.value(name)?.place()))).collect()
+        let of_filter = |name| filter.filter(|_| FILTER_OPTIONS.contains(&name))?.place(name);
+        let place = |name| self.value(name).map(Value::place).or_else(|| of_filter(name));
+        names.filter_map(|name| Some((name.to_owned(), place(name)?))).collect()
     }
 
     /// Adds what else the section says, and what stock actions use.

@@ -31,6 +31,15 @@ pub enum TagError {
     },
 }
 
+impl TagError {
+    /// The option whose value it is.
+    pub fn option(&self) -> &str {
+        match self {
+            Self::Recursive { option, .. } | Self::TooLong { option } => option,
+        }
+    }
+}
+
 /// Replaces the tags in all `values` by each other, and by what `elsewhere` knows.
 ///
 /// `is_kept` names the tags that are left as they are, and the values that are left alone. With a
