@@ -13,8 +13,8 @@ use emit::{Alphabet, emit};
 use literal::Required;
 use syntax::{Node, SyntaxError};
 
-/// Steps that a search may take: a third of a millisecond where all are used up.
-const MATCH_LIMIT: u32 = 100_000;
+/// Steps that a search may take: about 0.2 ms where all are used up.
+const MATCH_LIMIT: u32 = 50_000;
 /// Steps that the second try of a search may take.
 const PATIENT_MATCH_LIMIT: u32 = 10 * MATCH_LIMIT;
 /// Searches that may exceed the limit on one line before the line is given up: an attacker
@@ -60,7 +60,7 @@ impl Expression {
         &self.names
     }
 
-    /// What an ASCII text must hold for the expression to match it.
+    /// What a text must hold for the expression to match it.
     pub(crate) fn required(&self) -> Option<Required> {
         literal::required(&self.root)
     }
@@ -122,11 +122,6 @@ impl<'t> Subject<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
         let alphabet = if is_ascii(text.as_bytes()) { Alphabet::Ascii } else { Alphabet::Unicode };
         Self { text, alphabet }
-    }
-
-    /// Whether the text is all ASCII.
-    pub(crate) fn is_ascii(self) -> bool {
-        self.alphabet == Alphabet::Ascii
     }
 
     /// The number of characters before byte `at`.

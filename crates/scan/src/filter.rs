@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::date::{DatePatterns, Years, offset_minutes};
 use crate::encoding::Encoding;
+use crate::expression::Expression;
 use crate::expression::literal::Required;
 use crate::expression::syntax::{SyntaxError, localise_flags};
 use crate::expression::tags::{self, Names};
-use crate::expression::{Expression, Subject};
 use crate::fields::{Groups, tells_id};
 use crate::sieve::Sieve;
 
@@ -202,10 +202,10 @@ impl Filter {
         Ok(filter)
     }
 
-    /// Whether literals tell which expressions may match `line`: not where several lines are
-    /// looked at together, and for ASCII alone.
-    pub(crate) fn sieves(&self, line: Subject<'_>) -> bool {
-        self.max_lines == 1 && line.is_ascii()
+    /// Whether literals tell which expressions may match a line: not where several lines are
+    /// looked at together.
+    pub(crate) fn sieves(&self) -> bool {
+        self.max_lines == 1
     }
 
     /// What a line must hold for each expression to matter, `failregex` first, then

@@ -93,12 +93,11 @@ impl Pass {
             let leader = &members[group.members[0]];
             let filter = Arc::clone(&leader.filter);
             let decoded = filter.encoding.decode(without_end(line));
-            let subject = Subject::new(&decoded);
             let dated = match at {
                 Some(at) => group.dating.known(&decoded, at, now),
-                None => group.dating.date(subject, leader.clock(now)),
+                None => group.dating.date(Subject::new(&decoded), leader.clock(now)),
             };
-            group.find(members, subject, dated, now, &mut told);
+            group.find(members, dated, now, &mut told);
         }
     }
 }
@@ -129,19 +128,16 @@ impl Group {
     fn find(
         &mut self,
         all: &mut [Member],
-        line: Subject<'_>,
         dated: Dated<'_>,
         now: Timestamp,
         told: &mut impl FnMut(usize, Outcome),
     ) {
         self.text.clear();
         self.text.extend([dated.before, dated.after, "\n"]);
-        if line.is_ascii() {
-            self.sieve.sift(&self.text, &mut self.wanted);
-        }
+        self.sieve.sift(&self.text, &mut self.wanted);
         for (&place, &wanted) in self.members.iter().zip(&self.wanted) {
             let member = &mut all[place];
-            let wanted = if member.filter.sieves(line) { wanted } else { Rules::ALL };
+            let wanted = if member.filter.sieves() { wanted } else { Rules::ALL };
             if wanted.is_empty() {
                 continue;
             }

@@ -155,15 +155,14 @@ impl Scanner {
         member.begin();
         let filter = Arc::clone(&member.filter);
         let line = filter.encoding.decode(without_end(line));
-        let subject = Subject::new(&line);
         let dated = match at {
             Some(at) => dating.known(&line, at, now),
-            None => dating.date(subject, member.clock(now)),
+            None => dating.date(Subject::new(&line), member.clock(now)),
         };
         text.clear();
         text.extend([dated.before, dated.after, "\n"]);
         let mut wanted = [Rules::ALL];
-        if filter.sieves(subject) && !filter.sieve.sift(text, &mut wanted) {
+        if filter.sieves() && !filter.sieve.sift(text, &mut wanted) {
             return Vec::new();
         }
         member.find(dated, dating.last_text(), text, wanted[0], now, reach)

@@ -128,8 +128,7 @@ impl Sieve {
         Self { finder, owners, always }
     }
 
-    /// Writes what of each filter may match `text`, which is ASCII, to `wanted`; says whether
-    /// that is anything.
+    /// Writes what of each filter may match `text` to `wanted`; says whether that is anything.
     pub(crate) fn sift(&self, text: &str, wanted: &mut [Rules]) -> bool {
         wanted.copy_from_slice(&self.always);
         match &self.finder {

@@ -19,6 +19,10 @@ use crate::expression::{Budget, Searcher, Subject};
 /// A template that won within this many seconds is not displaced by a lighter one.
 const LONG_UNUSED_SECONDS: i64 = 300;
 
+/// Dates are looked for in so many bytes of a line: all templates go over them, and nobody but
+/// an attacker writes more before a date.
+const DATE_REACH: usize = 16 << 10;
+
 /// All templates of a filter, in the order in which they are tried at first.
 #[derive(Clone, Debug)]
 pub(crate) struct DatePatterns {
@@ -353,11 +357,16 @@ impl Detector {
         budget: &mut Budget,
     ) -> Option<(usize, usize)> {
         let slot = &mut self.slots[index];
-        if !slot.searcher.search_in(line, from, to, budget) {
+        let reach = line.text.floor_char_boundary(DATE_REACH);
+        let cut = to > reach && !slot.template.bound_end;
+        let to = if cut { reach } else { to };
+        if from > to || !slot.searcher.search_in(line, from, to, budget) {
             return None;
         }
+        // What ends where the line was cut might have gone on.
+        let found = slot.searcher.span(0).filter(|&(_, end)| !(cut && end == reach))?;
         slot.n_matched = slot.n_matched.saturating_add(1);
-        slot.searcher.span(0)
+        Some(found)
     }
 
     /// Moves a winner forward in the order, and says where it went.

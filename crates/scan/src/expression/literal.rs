@@ -29,7 +29,7 @@ impl Required {
     }
 }
 
-/// What an ASCII text must hold for `node` to match it; `None` where nothing useful is known.
+/// What a text must hold for `node` to match it; `None` where nothing useful is known.
 pub(crate) fn required(node: &Node) -> Option<Required> {
     let found = best(node, false)?;
     (found.worth() >= LEAST_WORTH).then_some(found)
@@ -53,8 +53,8 @@ struct Search {
 impl Search {
     fn visit(&mut self, node: &Node) {
         match node {
-            Node::Char(found) if found.is_ascii() && *found != '\n' => self.run.push(*found),
-            Node::Class(class) => match only_char(class) {
+            Node::Char(found) if self.is_certain(*found) => self.run.push(*found),
+            Node::Class(class) => match only_char(class).filter(|it| self.is_certain(*it)) {
                 Some(found) => self.run.push(found),
                 None => self.end_run(),
             },
@@ -73,6 +73,13 @@ impl Search {
             Node::Repeat { .. } => self.end_run(),
             Node::Char(_) | Node::Any | Node::AnyOrLineEnd | Node::Reference(_) => self.end_run(),
         }
+    }
+
+    /// Whether a character stands for itself alone. Line ends stand where lines are joined; the
+    /// letters have kin beyond ASCII (U+017F, U+212A, U+0131) that differ from them by case.
+    fn is_certain(&self, found: char) -> bool {
+        let has_kin = matches!(found, 'i' | 'I' | 'k' | 'K' | 's' | 'S');
+        found.is_ascii() && found != '\n' && !(self.caseless && has_kin)
     }
 
     /// Ends what followed each other for certain.
@@ -151,7 +158,7 @@ mod tests {
         check(r"(?:not found)+", &["not found"]);
         check(r"(?!not found)x", &[]);
         check(r"a\bb", &[]);
-        check(r"(?i:Denied)", &["Denied"]);
+        check(r"(?i:Denied asked)", &["Den"]); // `i`, `s` and `k` have kin
         check(r"(?P<q>denied)(?(q)yes|no)", &["denied"]);
     }
 }
