@@ -204,7 +204,7 @@ fn stamp<'t>(fields: &(impl Iterator<Item = (char, &'t str)> + Clone)) -> Option
         let small = || text.trim_start().parse::<i8>().ok();
         match letter {
             'Y' => stamp.year = Some(number()?),
-            'y' => stamp.year = Some(number()? + 2000),
+            'y' => stamp.year = Some(number()?.checked_add(2000)?),
             'm' => stamp.month = Some(small()?),
             'b' | 'B' => stamp.month = Some(place(&MONTHS, text, letter == 'B')? + 1),
             'd' => stamp.day = Some(small()?),
@@ -217,13 +217,13 @@ fn stamp<'t>(fields: &(impl Iterator<Item = (char, &'t str)> + Clone)) -> Option
                     (12, false) => 0,
                     (12, true) => 12,
                     (hour, false) => hour,
-                    (hour, true) => hour + 12,
+                    (hour, true) => hour.checked_add(12)?,
                 };
             }
             'M' => stamp.minute = small()?,
             'S' => stamp.second = small()?,
             'a' | 'A' => stamp.weekday = Some(place(&WEEKDAYS, text, letter == 'A')?),
-            'w' => stamp.weekday = Some((small()? + 6) % 7),
+            'w' => stamp.weekday = Some(small()?.checked_add(6)? % 7),
             'j' => stamp.day_of_year = Some(number()?),
             'U' | 'W' => {
                 stamp.week = Some(Week { number: small()?, from_monday: letter == 'W' });
@@ -253,8 +253,9 @@ fn epoch(digits: &str, long: bool) -> Option<Timestamp> {
     };
     let whole: i128 = whole.parse().ok()?;
     let part: i128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
-    let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
-    Timestamp::from_nanosecond(whole * unit + part * unit / scale).ok()
+    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let part = part.checked_mul(unit)? / scale;
+    Timestamp::from_nanosecond(whole.checked_mul(unit)?.checked_add(part)?).ok()
 }
 
 /// The label's first digit says which century of centuries; no leap second is taken off.
