@@ -42,7 +42,7 @@ pub(crate) fn part(lines: &[CutLine], text: &str, span: (usize, usize), skipped:
     let (start, end) = span;
     let up_to_start = &bytes[..(start + 1).min(bytes.len())];
     let first_byte = memchr::memrchr(b'\n', up_to_start).map_or(0, |at| at + 1);
-    let from = end.checked_sub(1).unwrap_or(bytes.len() - 1);
+    let from = end.checked_sub(1).unwrap_or(bytes.len().saturating_sub(1));
     let last_byte = memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |at| from + at + 1);
     let count = |to: usize| memchr::memchr_iter(b'\n', &bytes[..to]).count().min(lines.len());
     let (first, last) = (count(first_byte), count(last_byte));
