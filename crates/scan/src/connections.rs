@@ -17,6 +17,12 @@ const MOST_CONNECTIONS: usize = 100;
 /// How long one is remembered. fail2ban's own number.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
 
+/// Lines remembered of one connection; the oldest go first. A ban shows a few of them, and whoever
+/// keeps a connection open may write as many as he likes.
+const MOST_LINES: usize = 200;
+/// Users remembered of one connection: one, or several.
+const MOST_USERS: usize = 2;
+
 /// What is known of one failure, perhaps from several lines.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Case {
@@ -25,7 +31,7 @@ pub(crate) struct Case {
     pub(crate) matches: Vec<String>,
     /// Lines that are no failure unless another line is.
     kept: Vec<String>,
-    /// All users that the connection tried.
+    /// Users that the connection tried.
     users: Vec<String>,
     /// A failure whose id is not known yet.
     pub(crate) pending: bool,
@@ -38,7 +44,9 @@ impl Case {
     }
 
     fn add_user(&mut self, user: Option<String>) {
-        if let Some(user) = user.filter(|user| !self.users.contains(user)) {
+        if let Some(user) = user.filter(|user| !self.users.contains(user))
+            && self.users.len() < MOST_USERS
+        {
             self.users.push(user);
         }
     }
@@ -124,9 +132,11 @@ impl Connections {
             if !gained {
                 matches.extend(lines);
             }
+            keep_newest(&mut matches);
             case.matches = matches;
         } else if !forget {
             case.kept.extend(lines);
+            keep_newest(&mut case.kept);
         }
         case
     }
@@ -164,5 +174,32 @@ impl Connections {
         self.order.push_back((self.n_ever, Arc::clone(&id)));
         let until = now.saturating_add(REMEMBERED).unwrap_or(Timestamp::MAX);
         self.known.insert(id, Remembered { case: Case::default(), number: self.n_ever, until });
+    }
+}
+
+/// Drops the oldest of too many lines.
+fn keep_newest(lines: &mut Vec<String>) {
+    lines.drain(..lines.len().saturating_sub(MOST_LINES));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever keeps a connection open fills no memory: not by what is remembered, not by what it
+    /// is told with.
+    #[test]
+    fn a_connection_without_end_stays_small() {
+        let mut connections = Connections::default();
+        for number in 0..10 * MOST_LINES {
+            let mut fields = Fields::default();
+            fields.set("user", &format!("user{number}"));
+            fields.set("nofail", if number % 3 == 0 { "x" } else { "" });
+            let case =
+                connections.merge("1", fields, vec![number.to_string()], Timestamp::UNIX_EPOCH);
+            assert!(case.matches.len() <= MOST_LINES && case.kept.len() <= MOST_LINES);
+            assert!(case.users.len() <= MOST_USERS);
+            connections.keep("1", case);
+        }
     }
 }
