@@ -13,6 +13,11 @@ use super::ini::Value;
 /// How deep values may use values, as in Python.
 const MAX_DEPTH: usize = 10;
 
+/// Names replaced in one value, and the bytes that come of it: values that use each other many
+/// times would else fill the memory within the depth, or never be done.
+const MAX_REPLACED: usize = 10_000;
+const MAX_VALUE_BYTES: usize = 1 << 20;
+
 /// Names given from outside, which beat those of the files; in lower case.
 pub(super) type Vars = BTreeMap<String, String>;
 
@@ -25,6 +30,18 @@ pub(super) enum InterpolationError {
     Syntax(String),
     #[error("`%({0})s` uses values more than {MAX_DEPTH} deep; does it use itself?")]
     Depth(String),
+    #[error(
+        "at `%({0})s` the value grows beyond {MAX_REPLACED} names or {MAX_VALUE_BYTES} bytes; \
+         shorten what it uses"
+    )]
+    TooLong(String),
+}
+
+/// A value on its way to its full length.
+#[derive(Default)]
+struct Growing {
+    text: String,
+    n_replaced: usize,
 }
 
 /// Where names are looked up.
@@ -61,23 +78,23 @@ impl<'a> Scope<'a> {
 
     /// A text with the names of this section replaced.
     pub(super) fn expand(&self, text: &str) -> Result<String, InterpolationError> {
-        let mut out = String::with_capacity(text.len());
+        let mut out = Growing::default();
         self.expand_into(text, 1, &mut out)?;
-        Ok(out)
+        Ok(out.text)
     }
 
     fn expand_into(
         &self,
         text: &str,
         depth: usize,
-        out: &mut String,
+        out: &mut Growing,
     ) -> Result<(), InterpolationError> {
         let mut rest = text;
         while let Some(at) = rest.find('%') {
-            out.push_str(&rest[..at]);
+            out.text.push_str(&rest[..at]);
             rest = &rest[at..];
             if let Some(after) = rest.strip_prefix("%%") {
-                out.push('%');
+                out.text.push('%');
                 rest = after;
                 continue;
             }
@@ -85,15 +102,19 @@ impl<'a> Scope<'a> {
                 .ok_or_else(|| InterpolationError::Syntax(rest.chars().take(20).collect()))?;
             rest = after;
             let value = self.resolve(name)?;
+            out.n_replaced += 1;
+            if out.n_replaced > MAX_REPLACED || out.text.len() + value.len() > MAX_VALUE_BYTES {
+                return Err(InterpolationError::TooLong(name.to_owned()));
+            }
             if !value.contains('%') {
-                out.push_str(value);
+                out.text.push_str(value);
             } else if depth < MAX_DEPTH {
                 self.expand_into(value, depth + 1, out)?;
             } else {
                 return Err(InterpolationError::Depth(name.to_owned()));
             }
         }
-        out.push_str(rest);
+        out.text.push_str(rest);
         Ok(())
     }
 
