@@ -3,6 +3,7 @@
 //! | module | owns | thread |
 //! |---|---|---|
 //! | [`follow`] | log files through rotation | `guard-follow` |
+//! | [`journal`] | the systemd journal | `guard-journal`, one a query |
 //! | `reader` | the scanners of each log; names to addresses | `guard-follow`, `guard-names` |
 //! | `run` | the loop around one inbox: judge, firewall, store, log | `guard` |
 //! | `answer` | the control socket | one a connection |
@@ -15,6 +16,7 @@ mod addresses;
 mod answer;
 pub mod firewall;
 pub mod follow;
+pub mod journal;
 pub mod mark;
 mod reader;
 mod run;

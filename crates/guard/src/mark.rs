@@ -1,4 +1,4 @@
-//! A place in a log file that is found again after a restart.
+//! How far logs were read, so that reading goes on there after a restart.
 
 use std::fs::File;
 use std::io;
@@ -21,6 +21,30 @@ pub struct FileId {
 impl FileId {
     pub(crate) fn of(metadata: &std::fs::Metadata) -> Self {
         Self { dev: metadata.dev(), ino: metadata.ino() }
+    }
+}
+
+/// How far a source of lines has been dealt with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Progress {
+    /// A log file.
+    File(Mark),
+    /// The journal.
+    Journal {
+        /// What is read of it, as text.
+        query: String,
+        /// The last entry.
+        cursor: String,
+    },
+}
+
+impl Progress {
+    /// Which source it is about; what it says replaces what was said before.
+    pub(crate) fn source(&self) -> String {
+        match self {
+            Self::File(mark) => format!("file {}", mark.path.display()),
+            Self::Journal { query, .. } => format!("journal {query}"),
+        }
     }
 }
 

@@ -15,12 +15,16 @@ use jiff::{SignedDuration, Timestamp};
 use scan::{Filter, Hit, IdKind, Outcome, Scanner, Settings, Undated};
 
 use crate::follow::News;
-use crate::mark::Mark;
+use crate::journal::{self, Query};
+use crate::mark::Progress;
 use crate::run::Event;
 use crate::words::Clean;
 
 /// Names that wait to be resolved; beyond that an attacker is flooding us with names.
 pub(crate) const MAX_UNRESOLVED: usize = 256;
+
+/// Entries of the journal in one batch.
+const MAX_ENTRIES: u32 = 256;
 
 /// How often the names of `ignoreip` are resolved anew.
 const RESOLVE_EVERY: Duration = Duration::from_secs(600);
@@ -69,14 +73,14 @@ impl UseDns {
 pub(crate) struct Batch {
     pub(crate) failures: Vec<Failure>,
     pub(crate) reading: Reading,
-    pub(crate) mark: Option<Mark>,
+    pub(crate) progress: Option<Progress>,
 }
 
 /// Turns the follower's news into events of the loop.
 pub(crate) struct Reader {
     /// The eye of each source of the follower.
     eyes: Vec<Eye>,
-    scanners: HashMap<PathBuf, Vec<(Eye, Scanner)>>,
+    scanners: HashMap<PathBuf, Scanners>,
     zone: TimeZone,
     inbox: SyncSender<Event>,
     names: SyncSender<Unresolved>,
@@ -104,22 +108,20 @@ impl Reader {
     pub(crate) fn take(&mut self, news: News<'_>) -> ControlFlow<()> {
         let event = match news {
             News::Lines { path, whole, reading, mark } => {
-                let failures = match self.scanners.get_mut(path) {
-                    Some(scanners) => look(scanners, whole, reading, &self.names),
-                    None => Vec::new(),
-                };
-                Event::Read(Batch { failures, reading, mark })
+                let mut failures = Vec::new();
+                if let Some(scanners) = self.scanners.get_mut(path) {
+                    let now = scanners.turn_to(reading);
+                    for line in whole.split_inclusive(|&byte| byte == b'\n') {
+                        let look = |it: &mut Scanner| it.line(line, now);
+                        failures.extend(scanners.look(look, reading, &self.names));
+                    }
+                }
+                Event::Read(Batch { failures, reading, progress: mark.map(Progress::File) })
             }
             News::Followed { path, sources } => {
                 let scanners = self.scanners.entry(path.to_owned()).or_default();
                 for eye in sources.iter().filter_map(|&it| self.eyes.get(it)) {
-                    if scanners.iter().all(|(it, _)| it.jail != eye.jail) {
-                        let raw = eye.use_dns == UseDns::Raw;
-                        let settings =
-                            Settings { zone: self.zone.clone(), raw, ..Settings::default() };
-                        let scanner = Scanner::new(Arc::clone(&eye.filter), settings);
-                        scanners.push((eye.clone(), scanner));
-                    }
+                    scanners.add(eye, &self.zone);
                 }
                 Event::Followed { path: path.to_owned(), sources: self.jails(sources) }
             }
@@ -160,31 +162,87 @@ impl Reader {
     }
 }
 
-/// Looks at each line with every scanner of its log.
-fn look(
-    scanners: &mut [(Eye, Scanner)],
-    whole: &[u8],
-    reading: Reading,
-    names: &SyncSender<Unresolved>,
-) -> Vec<Failure> {
-    let now = Timestamp::now();
-    for (eye, scanner) in &mut *scanners {
-        let settings = scanner.settings_mut();
-        (settings.since, settings.undated) = match reading {
-            // A jail that counts over longer than there is time looks at every line.
-            Reading::CatchingUp => (now.checked_sub(eye.find_time).ok(), Undated::Skip),
-            Reading::InOperation => (None, Undated::Now),
-        };
-    }
-    let mut failures = Vec::new();
-    for line in whole.split_inclusive(|&byte| byte == b'\n') {
-        for (eye, scanner) in &mut *scanners {
-            if let Outcome::Failure(hit) = scanner.line(line, now) {
-                failures.extend(eye.failure(hit, reading, names));
-            }
+/// The scanners of one source of lines, each with the eye of its jail.
+#[derive(Default)]
+struct Scanners(Vec<(Eye, Scanner)>);
+
+impl Scanners {
+    fn add(&mut self, eye: &Eye, zone: &TimeZone) {
+        if self.0.iter().all(|(it, _)| it.jail != eye.jail) {
+            let raw = eye.use_dns == UseDns::Raw;
+            let settings = Settings { zone: zone.clone(), raw, ..Settings::default() };
+            self.0.push((eye.clone(), Scanner::new(Arc::clone(&eye.filter), settings)));
         }
     }
-    failures
+
+    /// Prepares for lines that may be old, or not; returns the time that it is now.
+    fn turn_to(&mut self, reading: Reading) -> Timestamp {
+        let now = Timestamp::now();
+        for (eye, scanner) in &mut self.0 {
+            let settings = scanner.settings_mut();
+            (settings.since, settings.undated) = match reading {
+                // A jail that counts over longer than there is time looks at every line.
+                Reading::CatchingUp => (now.checked_sub(eye.find_time).ok(), Undated::Skip),
+                Reading::InOperation => (None, Undated::Now),
+            };
+        }
+        now
+    }
+
+    /// What every scanner finds in one line.
+    fn look(
+        &mut self,
+        mut look: impl FnMut(&mut Scanner) -> Outcome,
+        reading: Reading,
+        names: &SyncSender<Unresolved>,
+    ) -> impl Iterator<Item = Failure> {
+        self.0.iter_mut().filter_map(move |(eye, scanner)| match look(scanner) {
+            Outcome::Failure(hit) => eye.failure(hit, reading, names),
+            _ => None,
+        })
+    }
+}
+
+/// Follows the journal for these eyes, and turns its entries into events of the loop.
+pub(crate) fn follow_journal(
+    query: &Query,
+    start: journal::Start,
+    eyes: &[Eye],
+    zone: &TimeZone,
+    stop: &journal::Stop,
+    inbox: &SyncSender<Event>,
+    names: &SyncSender<Unresolved>,
+) {
+    let mut scanners = Scanners::default();
+    eyes.iter().for_each(|eye| scanners.add(eye, zone));
+    let mut failures = Vec::new();
+    let mut n_entries = 0;
+    journal::follow(query, start, stop, &mut |news| {
+        let event = match news {
+            journal::News::Trouble { why } => {
+                let jails = eyes.iter().map(|eye| eye.jail.clone()).collect();
+                Event::JournalTrouble { jails, why: why.to_owned() }
+            }
+            journal::News::Entry { line, time, reading, cursor, more } => {
+                let now = scanners.turn_to(reading);
+                let look = |it: &mut Scanner| it.dated_line(line, time, now);
+                failures.extend(scanners.look(look, reading, names));
+                n_entries += 1;
+                if more && n_entries < MAX_ENTRIES {
+                    return ControlFlow::Continue(());
+                }
+                n_entries = 0;
+                let failures = std::mem::take(&mut failures);
+                let (query, cursor) = (query.to_string(), cursor.to_owned());
+                let progress = Some(Progress::Journal { query, cursor });
+                Event::Read(Batch { failures, reading, progress })
+            }
+        };
+        match inbox.send(event) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    });
 }
 
 impl Eye {
@@ -264,7 +322,7 @@ pub(crate) fn resolve(names: &Receiver<Unresolved>, ignored: &[String], inbox: &
             .into_iter()
             .map(|addr| Failure { subject: Subject::Addr(addr.to_canonical()), ..failure.clone() })
             .collect();
-        if inbox.send(Event::Read(Batch { failures, reading, mark: None })).is_err() {
+        if inbox.send(Event::Read(Batch { failures, reading, progress: None })).is_err() {
             return;
         }
     }

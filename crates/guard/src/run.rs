@@ -27,10 +27,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::addresses;
 use crate::answer::Feed;
 use crate::firewall::{Blocking, Change, Firewall};
-use crate::mark::Mark;
+use crate::mark::Progress;
 use crate::reader::Batch;
 use crate::start::StartError;
-use crate::store::{Record, Store};
+use crate::store::{Record, Store, StoreError};
 use crate::words::chain;
 
 /// Events of one turn at most, so that nobody waits long for the first of them.
@@ -57,6 +57,8 @@ pub(crate) enum Event {
     Awaited { source: usize, jail: String, pattern: String },
     /// A file cannot be followed, for these sources and their jails.
     Trouble { path: PathBuf, sources: Vec<(usize, String)>, why: String },
+    /// The journal cannot be read for these jails.
+    JournalTrouble { jails: Vec<String>, why: String },
     /// What a name of `ignoreip` stands for now.
     Resolved { name: String, addrs: Vec<IpAddr> },
     /// Somebody asks at the control socket.
@@ -67,10 +69,12 @@ pub(crate) enum Event {
 
 /// What guard knows of a jail beside what the judge does.
 #[derive(Debug)]
-struct Post {
+pub(crate) struct Post {
     jail: String,
     /// Its rules; `None` where it has no action that blocks.
     blocking: Option<Blocking>,
+    /// What it reads of the journal; `None` where it reads files.
+    journal: Option<String>,
     files: BTreeSet<PathBuf>,
     /// The patterns that name no file yet, by the number of the source.
     awaited: BTreeMap<usize, String>,
@@ -79,9 +83,10 @@ struct Post {
 }
 
 impl Post {
-    fn new(jail: String, blocking: Option<Blocking>) -> Self {
+    /// The post of a jail of which nothing is followed yet.
+    pub(crate) fn new(jail: String, blocking: Option<Blocking>, journal: Option<String>) -> Self {
         let (awaited, troubles) = (BTreeMap::new(), BTreeMap::new());
-        Self { jail, blocking, files: BTreeSet::new(), awaited, troubles }
+        Self { jail, blocking, journal, files: BTreeSet::new(), awaited, troubles }
     }
 }
 
@@ -106,7 +111,8 @@ pub(crate) struct Run {
     turn: Turn,
     /// What the store has not taken yet.
     owed: Vec<Record>,
-    marks: HashMap<PathBuf, Mark>,
+    /// How far each source was read since it was remembered last.
+    marks: HashMap<String, Progress>,
     marked: Instant,
     looked: Instant,
     /// Whether somebody who is banned goes on failing.
@@ -119,24 +125,19 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(
-        jails: Vec<(Rules, Option<Blocking>)>,
+        jails: Vec<(Rules, Post)>,
         disabled: Vec<DisabledJail>,
         store: Store,
         firewall: Box<dyn Firewall>,
         zone: TimeZone,
         feed: Arc<Feed>,
-    ) -> Self {
-        let (rules, posts) = jails
-            .into_iter()
-            .map(|(rules, blocking)| {
-                let post = Post::new(rules.jail.clone(), blocking);
-                (rules, post)
-            })
-            .unzip();
+    ) -> Result<Self, StoreError> {
+        let (rules, posts) = jails.into_iter().unzip();
+        let judge = Judge::new(rules).with_history(Box::new(store.history()?));
         feed.reached(store.last());
         let now = Instant::now();
-        Self {
-            judge: Judge::new(rules),
+        Ok(Self {
+            judge,
             posts,
             disabled,
             store,
@@ -152,7 +153,7 @@ impl Run {
             suspicious: false,
             firewall_due: None,
             store_due: None,
-        }
+        })
     }
 
     /// The names of `ignoreip`, for whoever resolves them.
@@ -163,6 +164,7 @@ impl Run {
     /// Puts the bans of the last life back.
     pub(crate) fn restore(&mut self) -> Result<(), StartError> {
         let now = Timestamp::now();
+        self.store.purge(now)?;
         self.judge.handle(judge::Event::OwnAddresses(addresses::own()), now);
         for ban in self.store.standing()? {
             let (jail, subject) = (ban.jail.clone(), ban.subject.clone());
@@ -238,13 +240,13 @@ impl Run {
 
     fn take(&mut self, event: Event, now: Timestamp) -> ControlFlow<bool> {
         match event {
-            Event::Read(Batch { failures, reading, mark }) => {
+            Event::Read(Batch { failures, reading, progress }) => {
                 for failure in failures {
                     let actions = self.judge.handle(judge::Event::Failure(failure, reading), now);
                     self.carry(actions);
                 }
-                if let Some(mark) = mark {
-                    self.marks.insert(mark.path.clone(), mark);
+                if let Some(progress) = progress {
+                    self.marks.insert(progress.source(), progress);
                 }
             }
             Event::Followed { path, sources } => {
@@ -275,6 +277,18 @@ impl Run {
                 for (_, jail) in sources {
                     if let Some(post) = self.post_mut(&jail) {
                         post.troubles.insert(path.clone(), why.clone());
+                    }
+                }
+            }
+            Event::JournalTrouble { jails, why } => {
+                tracing::error!(
+                    target: "fail2ban.filter",
+                    "the journal cannot be read for {}: {why}; it is tried again and again",
+                    jails.join(", ")
+                );
+                for jail in jails {
+                    if let Some(post) = self.post_mut(&jail) {
+                        post.troubles.insert("journal".into(), why.clone());
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! Starts guard: what it needs, what may be missing, and the order in which all of it comes up.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,14 +11,16 @@ use control::guard::DisabledJail;
 use control::{Accounts, Server, ServerError};
 use jail::config::{Backend, Jail};
 use jail::judge::Rules;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use scan::Filter;
 
 use crate::answer::{self, Feed};
 use crate::firewall::{Blocking, Firewall, FirewallError, blocking};
 use crate::follow::{Follower, Source, Stop};
+use crate::journal::{self, Query};
 use crate::reader::{self, Eye, Reader, UseDns};
-use crate::run::{Event, Run};
+use crate::run::{Event, Post, Run};
 use crate::store::{Store, StoreError};
 use crate::words::chain;
 
@@ -94,6 +97,23 @@ struct Ready {
     blocking: Option<Blocking>,
 }
 
+impl Ready {
+    fn split(self) -> (Rules, Post) {
+        let journal =
+            (self.jail.backend == Backend::Journal).then(|| Query::of(&self.jail).to_string());
+        (Rules::from(&self.jail), Post::new(self.jail.name, self.blocking, journal))
+    }
+
+    fn eye(&self) -> Eye {
+        Eye {
+            jail: self.jail.name.clone(),
+            filter: Arc::clone(&self.filter),
+            find_time: self.jail.find_time,
+            use_dns: UseDns::read(self.jail.filter.usedns.as_deref()),
+        }
+    }
+}
+
 impl Guard {
     /// Starts guarding.
     ///
@@ -130,13 +150,29 @@ impl Guard {
         };
 
         let (sources, eyes) = sources(&ready);
+        let journals = journals(&ready);
         let follower = Follower::new(sources, store.marks()?)?;
         let stop = Stop::new()?;
         let (names, unresolved) = sync_channel(reader::MAX_UNRESOLVED);
-        let reader = Reader::new(eyes, zone.clone(), inbox.clone(), names);
+        let reader = Reader::new(eyes, zone.clone(), inbox.clone(), names.clone());
+        let stop_journals = journal::Stop::default();
+        let mut journal_threads = Vec::new();
+        for (query, eyes) in journals {
+            let start = match store.cursor(&query.to_string())? {
+                Some(cursor) => journal::Start::After(cursor),
+                None => journal::Start::Since(since(&eyes)),
+            };
+            let (zone, stop) = (zone.clone(), stop_journals.clone());
+            let (inbox, names) = (inbox.clone(), names.clone());
+            journal_threads.push(move || {
+                reader::follow_journal(&query, start, &eyes, &zone, &stop, &inbox, &names);
+            });
+        }
+        drop(names);
 
-        let jails = ready.into_iter().map(|it| (Rules::from(&it.jail), it.blocking)).collect();
-        let mut run = Run::new(jails, disabled, store, firewall, zone, Arc::clone(&feed));
+        let jails = ready.into_iter().map(Ready::split).collect();
+        let feed_of_run = Arc::clone(&feed);
+        let mut run = Run::new(jails, disabled, store, firewall, zone, feed_of_run)?;
         run.restore()?;
         let ignored = run.names();
 
@@ -144,20 +180,26 @@ impl Guard {
             let inbox = inbox.clone();
             move || reader::resolve(&unresolved, &ignored, &inbox)
         })?;
-        let following = spawn("guard-follow", {
+        let mut following = vec![spawn("guard-follow", {
             let stop = stop.clone();
             move || follow(follower, &stop, reader)
-        })?;
+        })?];
+        for thread in journal_threads {
+            following.push(spawn("guard-journal", thread)?);
+        }
         let stopper = Stopper { inbox };
         let thread = spawn("guard", move || {
             let end = run.until_stop(&events);
             feed.close();
             drop(server);
             stop.call();
-            // The follower may wait for room in the inbox.
+            stop_journals.call();
+            // They may wait for room in the inbox.
             drop(events);
-            // It can only have panicked, and has said so.
-            let _ = following.join();
+            for thread in following {
+                // It can only have panicked, and has said so.
+                let _ = thread.join();
+            }
             run.end(end);
         })?;
         Ok(Self { stopper, thread })
@@ -207,13 +249,6 @@ fn prepare(jails: Vec<Jail>, disabled: &mut Vec<DisabledJail>) -> Vec<Ready> {
 
 fn ready_jail(jail: Jail) -> Result<Ready, (String, String)> {
     let fault = |why: String| (jail.name.clone(), why);
-    if jail.backend == Backend::Journal {
-        return Err(fault(
-            "its backend is the journal, which this release does not read; set `backend = auto` \
-             and a `logpath`"
-                .to_owned(),
-        ));
-    }
     let filter = Filter::compile(&jail.filter).map_err(|error| fault(chain(&error)))?;
     let blocking = Blocking::of(&jail).map_err(|error| fault(chain(&error)))?;
     for action in jail.actions.iter().filter(|it| !blocking::is_native(it) && it.name != "misp") {
@@ -261,21 +296,30 @@ fn leave_out(jail: String, why: String, disabled: &mut Vec<DisabledJail>) {
 /// What to follow, and whose eye looks at it.
 fn sources(ready: &[Ready]) -> (Vec<Source>, Vec<Eye>) {
     let mut pairs = Vec::new();
-    for Ready { jail, filter, .. } in ready {
-        let eye = Eye {
-            jail: jail.name.clone(),
-            filter: Arc::clone(filter),
-            find_time: jail.find_time,
-            use_dns: UseDns::read(jail.filter.usedns.as_deref()),
-        };
-        for path in &jail.log_paths {
+    for it in ready.iter().filter(|it| it.jail.backend != Backend::Journal) {
+        for path in &it.jail.log_paths {
             let source = Source {
                 pattern: path.pattern.clone(),
                 from_end: path.from_end,
-                polled: jail.backend == Backend::Polling,
+                polled: it.jail.backend == Backend::Polling,
             };
-            pairs.push((source, eye.clone()));
+            pairs.push((source, it.eye()));
         }
     }
     pairs.into_iter().unzip()
+}
+
+/// What to read of the journal, and whose eyes look at it.
+fn journals(ready: &[Ready]) -> BTreeMap<Query, Vec<Eye>> {
+    let mut journals: BTreeMap<Query, Vec<Eye>> = BTreeMap::new();
+    for it in ready.iter().filter(|it| it.jail.backend == Backend::Journal) {
+        journals.entry(Query::of(&it.jail)).or_default().push(it.eye());
+    }
+    journals
+}
+
+/// When the first failure was that can still count for one of these.
+fn since(eyes: &[Eye]) -> Timestamp {
+    let longest = eyes.iter().map(|eye| eye.find_time).max().unwrap_or_default();
+    Timestamp::now().checked_sub(longest).unwrap_or(Timestamp::UNIX_EPOCH)
 }

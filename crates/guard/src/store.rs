@@ -6,6 +6,8 @@
 //! | `ban_log` | a ban with its number; numbers are never used twice, old rows are purged |
 //! | `standing` | a ban that stands |
 //! | `mark` | how far a log file has been dealt with |
+//! | `cursor` | how far the journal has been dealt with |
+//! | `past` | how often a jail has banned somebody, and when last |
 //!
 //! Bans and marks of one turn go in one transaction, so that after a crash the lines behind the
 //! last mark are read again, and only those. It is on the disk before anybody hears of it.
@@ -16,15 +18,18 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jail::{Ban, NumberedBan, Subject};
+use jail::judge::History;
+use jail::{Ban, NumberedBan, Subject, judge};
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::mark::{FileId, Mark};
+use crate::mark::{FileId, Mark, Progress};
 
 /// The schema that this release writes; the file carries it as `user_version`.
 const SCHEMA: i64 = 1;
@@ -35,6 +40,10 @@ const MAX_LOG: u64 = 1_000_000;
 
 /// Rows beyond [`MAX_LOG`] that are tolerated, so that not every commit purges.
 const PURGE_EVERY: u64 = 1000;
+
+/// How long after a ban of thrice its length it is forgotten that there was one: a day, as
+/// fail2ban's `dbpurgeage`.
+const PURGE_AGE: i64 = 24 * 3600;
 
 /// How long to wait for the lock of a daemon that ends: its last writes, a child that was just
 /// forked.
@@ -59,8 +68,8 @@ pub enum Record {
         /// Who was banned.
         subject: Subject,
     },
-    /// How far a log has been dealt with.
-    Read(Mark),
+    /// How far a source of lines has been dealt with.
+    Read(Progress),
 }
 
 /// Why guard.db could not be used.
@@ -126,6 +135,8 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    /// How SQLite finds it again.
+    uri: String,
     db: Connection,
     log: String,
     last: u64,
@@ -164,8 +175,8 @@ impl Store {
             .map_err(at(&lock_path))?;
         take(&lock).map_err(|_| StoreError::Taken { path: folder.to_owned() })?;
         let path = folder.join("guard.db");
-        let db = Connection::open(&path).map_err(|error| fault(&path, error))?;
-        Self::with(path, db, Some(lock))
+        let uri = path.display().to_string();
+        Self::with(path, uri, Some(lock))
     }
 
     /// A store that forgets everything when it is dropped.
@@ -174,18 +185,21 @@ impl Store {
     ///
     /// When SQLite has no memory for it.
     pub fn in_memory() -> Result<Self, StoreError> {
-        let path = PathBuf::from("guard.db in memory");
-        let db = Connection::open_in_memory().map_err(|error| fault(&path, error))?;
-        Self::with(path, db, None)
+        // Of the same name for its second view, and of another one than any other store.
+        static N_OPENED: AtomicU64 = AtomicU64::new(0);
+        let number = N_OPENED.fetch_add(1, Ordering::Relaxed);
+        let uri = format!("file:guard-{number}?mode=memory&cache=shared");
+        Self::with("guard.db in memory".into(), uri, None)
     }
 
-    fn with(path: PathBuf, mut db: Connection, lock: Option<File>) -> Result<Self, StoreError> {
+    fn with(path: PathBuf, uri: String, lock: Option<File>) -> Result<Self, StoreError> {
+        let mut db = Connection::open(&uri).map_err(|error| fault(&path, error))?;
         let found = prepare(&mut db).map_err(|error| fault(&path, error))?;
         if found > SCHEMA {
             return Err(StoreError::Newer { path, found });
         }
         let (log, first, last) = identity(&db).map_err(|error| fault(&path, error))?;
-        Ok(Self { path, db, log, last, first, _lock: lock })
+        Ok(Self { path, uri, db, log, last, first, _lock: lock })
     }
 
     /// Which ban log this is: another one in every new guard.db.
@@ -249,6 +263,40 @@ impl Store {
             marks.collect()
         };
         read().map_err(|error| fault(&self.path, error))
+    }
+
+    /// The cursor of the last entry of the journal that was dealt with for this query.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn cursor(&self, query: &str) -> Result<Option<String>, StoreError> {
+        self.db
+            .query_row("SELECT cursor FROM cursor WHERE query = ?", [query], |row| row.get(0))
+            .optional()
+            .map_err(|error| fault(&self.path, error))
+    }
+
+    /// Who was banned before, for the judge; a view of its own, which sees what is committed.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened a second time.
+    pub fn history(&self) -> Result<Past, StoreError> {
+        Past::of(&self.uri).map_err(|error| fault(&self.path, error))
+    }
+
+    /// Forgets who was banned so long ago that it does not count any more.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn purge(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let purge = self.db.execute(
+            "DELETE FROM past WHERE bantime >= 0 AND last + 3 * bantime < ?",
+            [now.as_second() - PURGE_AGE],
+        );
+        purge.map(drop).map_err(|error| fault(&self.path, error))
     }
 
     /// The bans of the log after number `after`, in order: at most `limit`, and fewer where they
@@ -315,6 +363,38 @@ impl Store {
     }
 }
 
+/// Who was banned before, as the judge asks it.
+#[derive(Debug)]
+pub struct Past {
+    db: Connection,
+}
+
+impl Past {
+    fn of(uri: &str) -> rusqlite::Result<Self> {
+        let db = Connection::open(uri)?;
+        db.pragma_update(None, "query_only", true)?;
+        Ok(Self { db })
+    }
+
+    fn look(&self, jail: Option<&str>, subject: &Subject) -> rusqlite::Result<Option<judge::Past>> {
+        let mut rows = self.db.prepare_cached(
+            "SELECT sum(n_bans), max(last) FROM past
+             WHERE subject = ?1 AND (?2 IS NULL OR jail = ?2)",
+        )?;
+        let (n_bans, last): (Option<u32>, Option<i64>) = rows
+            .query_row(params![subject.to_string(), jail], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let last = last.and_then(|last| Timestamp::from_second(last).ok());
+        Ok(n_bans.zip(last).map(|(n_bans, last)| judge::Past { n_bans, last }))
+    }
+}
+
+impl History for Past {
+    fn past(&self, jail: Option<&str>, subject: &Subject) -> Option<judge::Past> {
+        // Whoever cannot be looked up counts as new: his ban is as long as anybody's.
+        self.look(jail, subject).unwrap_or_default()
+    }
+}
+
 /// Takes the lock, and waits a moment for a daemon that is just ending.
 fn take(lock: &File) -> rustix::io::Result<()> {
     let begun = Instant::now();
@@ -348,6 +428,11 @@ fn prepare(db: &mut Connection) -> rusqlite::Result<i64> {
                path BLOB PRIMARY KEY, dev INTEGER NOT NULL, ino INTEGER NOT NULL,
                head BLOB NOT NULL, offset INTEGER NOT NULL
              ) STRICT;
+             CREATE TABLE cursor (query TEXT PRIMARY KEY, cursor TEXT NOT NULL) STRICT;
+             CREATE TABLE past (
+               jail TEXT NOT NULL, subject TEXT NOT NULL, n_bans INTEGER NOT NULL,
+               last INTEGER NOT NULL, bantime INTEGER NOT NULL, PRIMARY KEY (subject, jail)
+             ) STRICT, WITHOUT ROWID;
              INSERT INTO meta VALUES ('log', lower(hex(randomblob(16)))), ('reached', 0);",
         )?;
         tx.pragma_update(None, "user_version", SCHEMA)?;
@@ -383,6 +468,7 @@ fn write(
                 let text = text(ban)?;
                 tx.prepare_cached("INSERT INTO ban_log (ban) VALUES (?)")?.execute([&text])?;
                 last = Some(tx.last_insert_rowid().cast_unsigned());
+                count(&tx, ban)?;
                 stands(&tx, ban, &text)?;
             }
             Record::Stands(ban) => stands(&tx, ban, &text(ban)?)?,
@@ -390,7 +476,7 @@ fn write(
                 tx.prepare_cached("DELETE FROM standing WHERE jail = ? AND subject = ?")?
                     .execute(params![jail, subject.to_string()])?;
             }
-            Record::Read(mark) => {
+            Record::Read(Progress::File(mark)) => {
                 tx.prepare_cached("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?)")?.execute(
                     params![
                         mark.path.as_os_str().as_bytes(),
@@ -400,6 +486,10 @@ fn write(
                         mark.offset.cast_signed(),
                     ],
                 )?;
+            }
+            Record::Read(Progress::Journal { query, cursor }) => {
+                tx.prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?, ?)")?
+                    .execute([query, cursor])?;
             }
         }
     }
@@ -416,6 +506,20 @@ fn stands(tx: &Transaction<'_>, ban: &Ban, text: &str) -> rusqlite::Result<()> {
         "INSERT OR REPLACE INTO standing (jail, subject, time, ban) VALUES (?, ?, ?, ?)",
     )?
     .execute(params![ban.jail, ban.subject.to_string(), ban.time.as_second(), text])?;
+    Ok(())
+}
+
+fn count(tx: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO past VALUES (?1, ?2, 1, ?3, ?4)
+         ON CONFLICT DO UPDATE SET n_bans = n_bans + 1, last = ?3, bantime = ?4",
+    )?
+    .execute(params![
+        ban.jail,
+        ban.subject.to_string(),
+        ban.time.as_second(),
+        i64::from(ban.bantime)
+    ])?;
     Ok(())
 }
 
@@ -452,7 +556,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use jail::BanTime;
-    use jiff::Timestamp;
 
     use super::*;
 
@@ -490,10 +593,10 @@ mod tests {
         let lifted = Record::Lifted { jail: "sshd".to_owned(), subject: "192.0.2.1".into() };
         let records = [
             Record::Banned(ban("192.0.2.1")),
-            Record::Read(mark.clone()),
+            Record::Read(Progress::File(mark.clone())),
             Record::Banned(ban("2001:db8::1")),
             lifted,
-            Record::Read(Mark { offset: 9, ..mark.clone() }),
+            Record::Read(Progress::File(Mark { offset: 9, ..mark.clone() })),
         ];
         store.commit(&records).unwrap();
         assert!(matches!(Store::open(&state), Err(StoreError::Taken { .. })));
@@ -523,6 +626,25 @@ mod tests {
         assert_eq!(numbers(&store, 0, 9), []);
         store.commit(&bans[..1]).unwrap();
         assert_eq!(numbers(&store, 0, 9), [(6, "192.0.2.1".into())]);
+    }
+
+    #[test]
+    fn knows_who_was_banned_before() {
+        let mut store = Store::in_memory().unwrap();
+        let past = store.history().unwrap();
+        let of = |jail, who: &str| past.past(jail, &who.into()).map(|it| it.n_bans);
+        assert_eq!(of(None, "192.0.2.1"), None);
+        let in_web = Ban { jail: "web".to_owned(), ..ban("192.0.2.1") };
+        let again = [ban("192.0.2.1"), in_web, ban("192.0.2.1")].map(Record::Banned);
+        store.commit(&again).unwrap();
+        assert_eq!(of(Some("sshd"), "192.0.2.1"), Some(2));
+        assert_eq!(of(None, "192.0.2.1"), Some(3));
+        assert_eq!(of(None, "192.0.2.2"), None);
+        let end = ban("").time.as_second() + 3 * 600;
+        store.purge(Timestamp::from_second(end + PURGE_AGE).unwrap()).unwrap();
+        assert_eq!(of(None, "192.0.2.1"), Some(3));
+        store.purge(Timestamp::from_second(end + PURGE_AGE + 1).unwrap()).unwrap();
+        assert_eq!(of(None, "192.0.2.1"), None);
     }
 
     #[test]

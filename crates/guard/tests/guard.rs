@@ -270,13 +270,11 @@ fn one_bad_jail_leaves_the_rest_guarding() {
     bad_filter.filter.failregex = vec!["(unclosed <HOST>".to_owned()];
     let mut bad_port = host.jail("bad-port");
     bad_port.actions[0].options.insert("port".to_owned(), "ssh;evil".to_owned());
-    let journal = Jail { backend: Backend::Journal, ..host.jail("journal") };
     fs::create_dir(host.path("folder.log")).unwrap();
     let jails = vec![
         bad_filter.clone(),
         host.jail("sshd"),
         bad_port,
-        journal,
         host.jail("folder"),
         host.jail("later"),
     ];
@@ -285,7 +283,7 @@ fn one_bad_jail_leaves_the_rest_guarding() {
     host.bans(&[("sshd", "203.0.113.1")]);
     let status = host.status();
     let disabled: Vec<_> = status.disabled.iter().map(|it| it.jail.as_str()).collect();
-    assert_eq!(disabled, ["bad-filter", "bad-port", "journal"]);
+    assert_eq!(disabled, ["bad-filter", "bad-port"]);
     let names: Vec<_> = status.jails.iter().map(|it| it.jail.as_str()).collect();
     assert_eq!(names, ["sshd", "folder", "later"]);
     eventually("the folder is noted", || !host.status().jails[1].notes.is_empty());
@@ -355,4 +353,73 @@ fn bans_in_the_kernel_and_heals_it() {
         stop(guard);
         assert!(!kernel.stands().unwrap());
     });
+}
+
+/// A journald of the test's own, in its own namespace of journals.
+struct Journald {
+    name: String,
+    daemon: std::process::Child,
+}
+
+impl Journald {
+    fn start() -> Option<Self> {
+        let name = format!("fail2misp-test-{}", std::process::id());
+        let daemon = std::process::Command::new("/lib/systemd/systemd-journald").arg(&name).spawn();
+        let Ok(daemon) = daemon else {
+            assert!(std::env::var_os("CI").is_none(), "systemd-journald is not installed");
+            println!("skipped: systemd-journald is not installed");
+            return None;
+        };
+        let journald = Self { name, daemon };
+        eventually("journald listens", || journald.socket().exists());
+        Some(journald)
+    }
+
+    fn socket(&self) -> PathBuf {
+        format!("/run/systemd/journal.{}/socket", self.name).into()
+    }
+
+    fn log(&self, message: &str) {
+        let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let entry = format!("SYSLOG_IDENTIFIER=sshd\nMESSAGE={message}\n");
+        socket.send_to(entry.as_bytes(), self.socket()).unwrap();
+    }
+}
+
+impl Drop for Journald {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+        for folder in ["/run/systemd/journal.", "/run/log/journal/", "/var/log/journal/"] {
+            let _ = fs::remove_dir_all(format!("{folder}{}", self.name));
+        }
+    }
+}
+
+#[test]
+fn reads_the_journal_and_goes_on_where_it_ended() {
+    let Some(journald) = Journald::start() else { return };
+    let host = Host::new();
+    let jail = || {
+        let mut jail = Jail { backend: Backend::Journal, ..host.jail("sshd") };
+        let backend = format!("systemd[namespace={}]", journald.name);
+        jail.options.insert("backend".to_owned(), backend);
+        jail.journal_match = vec![vec!["SYSLOG_IDENTIFIER=sshd".to_owned()]];
+        jail
+    };
+    let fail = |who| (0..3).for_each(|_| journald.log(&format!("login of x from {who} failed")));
+    fail("203.0.113.1");
+    let guard = host.start(vec![jail()]);
+    host.bans(&[("sshd", "203.0.113.1")]);
+    fail("203.0.113.2");
+    host.bans(&[("sshd", "203.0.113.1"), ("sshd", "203.0.113.2")]);
+    assert_eq!(host.status().jails[0].journal_matches[0].split(' ').count(), 2);
+    stop(guard);
+    fail("203.0.113.3");
+    let guard = host.start(vec![jail()]);
+    host.bans(&[("sshd", "203.0.113.1"), ("sshd", "203.0.113.2"), ("sshd", "203.0.113.3")]);
+    let log = host.client().bans_since(0, 9, Duration::ZERO).unwrap();
+    assert_eq!(log.bans.len(), 3); // nobody twice
+    assert_eq!(host.client().jail_status("sshd").unwrap().total_failed, 3);
+    stop(guard);
 }

@@ -76,7 +76,7 @@ impl Run {
         let status = self.judge.status(&post.jail, now).unwrap_or_default();
         let mut notes = Vec::new();
         for (path, why) in &post.troubles {
-            notes.push(format!("log {} cannot be followed: {why}", path.display()));
+            notes.push(format!("{} cannot be followed: {why}", path.display()));
         }
         if self.firewall_due.is_some() && post.blocking.is_some() {
             notes.push("the firewall refuses, nobody is blocked; see the log".to_owned());
@@ -92,7 +92,7 @@ impl Run {
             total_failed: status.total_failed,
             files: post.files.iter().map(|it| it.display().to_string()).collect(),
             awaited: post.awaited.values().cloned().collect(),
-            journal_matches: Vec::new(),
+            journal_matches: post.journal.iter().cloned().collect(),
             currently_banned: status.banned.len() as u64,
             total_banned: status.total_banned,
             banned: status.banned,

@@ -121,6 +121,9 @@ impl Run {
             }
             Err(error) => self.complain_of_firewall(&error),
         }
+        if let Err(error) = self.store.purge(Timestamp::now()) {
+            tracing::warn!(target: "fail2ban.actions", "old bans are not forgotten: {}", chain(&error));
+        }
         let own = judge::Event::OwnAddresses(addresses::own());
         let actions = self.judge.handle(own, Timestamp::now());
         self.carry(actions);
@@ -194,7 +197,7 @@ impl Run {
         let records: Vec<Record> = self
             .owed
             .drain(..)
-            .chain(self.marks.drain().map(|(_, mark)| Record::Read(mark)))
+            .chain(self.marks.drain().map(|(_, progress)| Record::Read(progress)))
             .collect();
         if let Err(error) = self.store.commit(&records) {
             tracing::error!(
