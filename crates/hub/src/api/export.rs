@@ -106,8 +106,8 @@ pub(super) struct Export {
 }
 
 impl Export {
-    /// Writes all that is found.
-    pub(super) fn write(&self, db: &Connection, out: &mut dyn Write) -> Result<(), Fault> {
+    /// Writes all that is found; tells how much that is, the one beyond the page too.
+    pub(super) fn write(&self, db: &Connection, out: &mut dyn Write) -> Result<usize, Fault> {
         match self.format {
             Format::Json => self.json(db, out),
             Format::Csv => self.csv(db, out),
@@ -115,12 +115,13 @@ impl Export {
             Format::Cache => self.values(db, out, |value| md5_of(&value.to_string())),
             Format::Count => {
                 let n_found = search::count(db, &self.search.filter)?;
-                Ok(write!(out, "{}", n_found.min(limit(&self.search.filter)))?)
+                write!(out, "{}", n_found.min(limit(&self.search.filter)))?;
+                Ok(n_found)
             }
         }
     }
 
-    fn json(&self, db: &Connection, out: &mut dyn Write) -> Result<(), Fault> {
+    fn json(&self, db: &Connection, out: &mut dyn Write) -> Result<usize, Fault> {
         let with_sightings = self.search.flag("includeSightings");
         let includes = Includes {
             context: self.search.flag("includeContext"),
@@ -129,7 +130,7 @@ impl Export {
         };
         let mut is_first = true;
         out.write_all(br#"{"response":{"Attribute":["#)?;
-        self.chunks(db, |db, known, chunk| {
+        let n_found = self.chunks(db, |db, known, chunk| {
             let ids: Vec<i64> = chunk.attributes.iter().map(|it| it.id).collect();
             let seen = match with_sightings {
                 true => search::sightings(db, &ids)?,
@@ -145,7 +146,8 @@ impl Export {
             }
             Ok(())
         })?;
-        Ok(out.write_all(b"]}}")?)
+        out.write_all(b"]}}")?;
+        Ok(n_found)
     }
 
     fn shape<'a>(
@@ -174,7 +176,7 @@ impl Export {
         shape
     }
 
-    fn csv(&self, db: &Connection, out: &mut dyn Write) -> Result<(), Fault> {
+    fn csv(&self, db: &Connection, out: &mut dyn Write) -> Result<usize, Fault> {
         let asked: Vec<String> = match self.search.fields.get("requested_attributes") {
             Some(Value::Array(list)) => list.iter().filter_map(text).collect(),
             _ => CSV_COLUMNS.iter().map(|it| (*it).to_owned()).collect(),
@@ -189,7 +191,7 @@ impl Export {
             writeln!(out, "{}", columns.join(","))?;
         }
         let mut line = Vec::new();
-        self.chunks(db, |_, known, chunk| {
+        let n_found = self.chunks(db, |_, known, chunk| {
             for it in &chunk.attributes {
                 line.clear();
                 for (place, column) in columns.iter().enumerate() {
@@ -204,7 +206,8 @@ impl Export {
             }
             Ok(())
         })?;
-        Ok(out.write_all(b"\n")?)
+        out.write_all(b"\n")?;
+        Ok(n_found)
     }
 
     fn values(
@@ -212,34 +215,35 @@ impl Export {
         db: &Connection,
         out: &mut dyn Write,
         line: fn(&Normal) -> String,
-    ) -> Result<(), Fault> {
-        let mut left = limit(&self.search.filter);
+    ) -> Result<usize, Fault> {
+        let (mut n_found, limit) = (0, limit(&self.search.filter));
         search::attributes(db, &self.search.filter, "value1, value2", |row| {
-            if left > 0 {
-                left -= 1;
+            n_found += 1;
+            if n_found <= limit {
                 let value = Normal { first: row.get(0)?, second: row.get(1)? };
                 writeln!(out, "{}", line(&value))?;
             }
-            Ok(())
-        })
+            Ok::<_, Fault>(())
+        })?;
+        Ok(n_found)
     }
 
-    /// Calls `each` with all that is found of the page, chunk by chunk.
+    /// Calls `each` with all that is found of the page, chunk by chunk; tells how much is found.
     fn chunks(
         &self,
         db: &Connection,
         mut each: impl FnMut(&Connection, &Known, &Chunk) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        let mut left = limit(&self.search.filter);
+    ) -> Result<usize, Fault> {
+        let (mut n_found, limit) = (0, limit(&self.search.filter));
         let mut known = Known::default();
-        let mut gathered = Vec::with_capacity(CHUNK.min(left));
+        let mut gathered = Vec::with_capacity(CHUNK.min(limit));
         let mut flush = |gathered: &mut Vec<Attribute>| {
             known.learn(db, gathered)?;
             each(db, &known, &Chunk::load(db, gathered)?)
         };
         search::attributes(db, &self.search.filter, attribute::COLUMNS, |row| {
-            if left > 0 {
-                left -= 1;
+            n_found += 1;
+            if n_found <= limit {
                 gathered.push(Attribute::read(row)?);
             }
             if gathered.len() == CHUNK {
@@ -247,7 +251,8 @@ impl Export {
             }
             Ok::<_, Fault>(())
         })?;
-        flush(&mut gathered)
+        flush(&mut gathered)?;
+        Ok(n_found)
     }
 
     fn organisation(&self) -> &Organisation {
@@ -256,7 +261,7 @@ impl Export {
 }
 
 /// How many of the rows belong to the page; the one beyond only says that more follows.
-pub(super) fn limit(filter: &Filter) -> usize {
+fn limit(filter: &Filter) -> usize {
     filter.page.map_or(usize::MAX, |it| usize::try_from(it.limit).unwrap_or(usize::MAX))
 }
 

@@ -27,12 +27,16 @@ pub(super) fn attributes(api: &Api, request: &Request) -> Result<Answer, Fault> 
     }
     let export = Export { api: api.clone(), search, format };
     let (n_found, body) = api.store.read(|db| -> Result<_, Fault> {
-        let n_found = search::count(db, &export.search.filter)?;
-        if n_found > CHUNK && format != Format::Count {
-            return Ok((n_found, None));
+        let filter = &export.search.filter;
+        let may_be_large = filter.page.is_none_or(|it| it.limit > CHUNK as i64);
+        if may_be_large && format != Format::Count {
+            let n_found = search::count(db, filter)?;
+            if n_found > CHUNK {
+                return Ok((n_found, None));
+            }
         }
         let mut body = Vec::new();
-        export.write(db, &mut body)?;
+        let n_found = export.write(db, &mut body)?;
         Ok((n_found, Some(body)))
     })?;
     let n_told = counted(n_found, export.search.filter.page);
@@ -40,7 +44,7 @@ pub(super) fn attributes(api: &Api, request: &Request) -> Result<Answer, Fault> 
         Some(body) => format.answer(body, n_told),
         None => {
             let store = api.store.clone();
-            let rest = Rest::new(move |out| store.read(|db| export.write(db, out)));
+            let rest = Rest::new(move |out| store.read(|db| export.write(db, out).map(drop)));
             Answer { rest: Some(rest), ..format.answer(Vec::new(), n_told) }
         }
     })

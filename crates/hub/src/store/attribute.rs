@@ -186,7 +186,7 @@ pub(crate) fn of_event(
     deleted_too: bool,
 ) -> Result<Vec<Attribute>, StoreError> {
     let mut query = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM attribute WHERE event = ? AND deleted <= ? ORDER BY id"
+        "SELECT {COLUMNS} FROM attribute WHERE event = ? AND deleted IN (0, ?) ORDER BY id"
     ))?;
     let rows = query.query_map((event, deleted_too), Attribute::read)?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
 
+use super::event::Name;
 use super::sighting::Sighting;
 use super::tag::{Attached, Tag};
 use super::{StoreError, sighting};
@@ -193,8 +194,19 @@ pub(super) fn by_any_tag(terms: &[String]) -> (String, Vec<Sql>) {
     (sql, [values1, values2].concat())
 }
 
-/// Events by number or uuid; what is neither names none.
+/// Events by number or uuid; what is neither names none. One alone is an equality, which lets the
+/// pages of a large event be read along an index.
 fn by_event(column: &str, terms: &[String]) -> (String, Vec<Sql>) {
+    if let [one] = terms {
+        return match Name::parse(one) {
+            Some(Name::Id(id)) => (format!("{column} = ?"), vec![Sql::from(id)]),
+            Some(Name::Uuid(uuid)) => (
+                format!("{column} = (SELECT id FROM event WHERE uuid = ?)"),
+                vec![Sql::from(uuid.as_bytes().to_vec())],
+            ),
+            None => ("0".to_owned(), Vec::new()),
+        };
+    }
     let (uuids, ids): (Vec<_>, Vec<_>) =
         terms.iter().cloned().partition(|it| uuid::Uuid::try_parse(it).is_ok());
     let ids: Vec<i64> = ids.iter().filter_map(|it| it.parse().ok()).collect();

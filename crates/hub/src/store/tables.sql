@@ -71,7 +71,8 @@ CREATE TABLE attribute (
 CREATE UNIQUE INDEX attribute_once ON attribute (event, value1, value2, type, category)
     WHERE deleted = 0 AND object = 0;
 CREATE INDEX attribute_object ON attribute (object) WHERE object != 0;
-CREATE INDEX attribute_event ON attribute (event);
+-- With the number of the row behind it: the pages of an event are read in order.
+CREATE INDEX attribute_event ON attribute (event, deleted);
 CREATE INDEX attribute_value1 ON attribute (value1);
 CREATE INDEX attribute_value2 ON attribute (value2) WHERE value2 != '';
 CREATE INDEX attribute_time ON attribute (timestamp);
