@@ -23,7 +23,8 @@ const MOST_LINES: usize = 20;
 ///
 /// # Panics
 ///
-/// Where something does not hold that should: see [`scanning::check`].
+/// Where something does not hold that should: see [`scanning::check`]; and lines are searched for
+/// literals first, which changes nothing.
 pub fn check(input: &[u8]) {
     let Some((options, text)) = halves(input) else { return };
     let spec = spec(options);
@@ -40,7 +41,25 @@ pub fn check(input: &[u8]) {
         return;
     }
     let filter = Arc::new(filter.expect("it was compiled"));
-    scanning::check(&filter, &Settings::default(), &lines(text), LIMIT);
+    let (settings, lines) = (Settings::default(), lines(text));
+    scanning::check(&filter, &settings, &lines, LIMIT);
+    if let Ok(unsieved) = Filter::compile(&without_literals(&spec)).map(Arc::new) {
+        scanning::check_alike([&filter, &unsieved], &settings, &lines);
+        scanning::check_pass(&[filter, unsieved], &settings, &lines);
+    }
+}
+
+/// The same filter, with expressions that need no literal: what can never match stands beside them.
+///
+/// It need not compile: the flags of an expression stand at its beginning.
+fn without_literals(spec: &FilterSpec) -> FilterSpec {
+    let beside = |text: &String| format!("(?:{text}|(?!))");
+    FilterSpec {
+        prefregex: spec.prefregex.as_ref().filter(|text| !text.is_empty()).map(beside),
+        failregex: spec.failregex.iter().map(beside).collect(),
+        ignoreregex: spec.ignoreregex.iter().map(beside).collect(),
+        ..spec.clone()
+    }
 }
 
 /// Cuts an input at its first empty line; `None` where what stands before it is no text.

@@ -23,6 +23,9 @@ use super::scanning::{self, lines};
 /// a busy machine.
 const LIMIT: Duration = Duration::from_millis(500);
 
+/// Filters that read each log beside the one named: they remember what stood before.
+const COMPANIONS: [&str; 3] = ["block", "connection", "sshd"];
+
 static FILTERS: LazyLock<BTreeMap<String, Arc<Filter>>> = LazyLock::new(|| {
     let mut filters = BTreeMap::new();
     for folder in folders() {
@@ -58,15 +61,19 @@ fn filter(folder: &Path, text: &str) -> Option<Filter> {
 ///
 /// # Panics
 ///
-/// Where something does not hold that should: see [`scanning::check`]; and a name to be resolved
-/// holds no white space and no control character.
+/// Where something does not hold that should: see [`scanning::check`] and [`scanning::check_pass`];
+/// and a name to be resolved holds no white space and no control character.
 pub fn check(input: &[u8]) {
     let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return };
     let (name, text) = (&input[..end], &input[end + 1..]);
     let Some(filter) = std::str::from_utf8(name).ok().and_then(|name| FILTERS.get(name)) else {
         return;
     };
-    let outcomes = scanning::check(filter, &Settings::default(), &lines(text), LIMIT);
+    let (settings, lines) = (Settings::default(), lines(text));
+    let others = COMPANIONS.iter().map(|name| &FILTERS[*name]);
+    let together: Vec<_> = [filter].into_iter().chain(others).map(Arc::clone).collect();
+    scanning::check_pass(&together, &settings, &lines);
+    let outcomes = scanning::check(filter, &settings, &lines, LIMIT);
     for outcome in outcomes {
         if let Outcome::Failure(hit) = outcome
             && hit.kind == IdKind::Name

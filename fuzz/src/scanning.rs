@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use scan::{Filter, Hit, IdKind, Outcome, Scanner, Settings};
+use scan::{Filter, Hit, IdKind, Outcome, Pass, Scanner, Settings, Statistics};
 
 /// When the first line is read: 2026-03-01 12:00:00 UTC.
 const NOW: i64 = 1_772_366_400;
@@ -16,8 +16,9 @@ const LONGEST_LINE: usize = 4096;
 const MOST_LINES: usize = 64;
 /// Runs before a slow line is believed to be slow by itself: others use the machine, too.
 const MOST_RUNS: usize = 5;
-/// Searches that one line may exceed the match limit with, at the most.
-const MOST_EXCEEDED: u64 = 6;
+/// Searches that one line may exceed the match limit with, at the most: for its date, and for what
+/// failed.
+const MOST_EXCEEDED: u64 = 6 + 6;
 /// Lines that a failure may be made of, at the most.
 const MOST_MATCHES: usize = 200;
 
@@ -49,24 +50,29 @@ fn dated(line: &[u8]) -> Option<(&[u8], Timestamp)> {
     Some((&rest[end + 1..], Timestamp::from_second(second).ok()?))
 }
 
-/// What became of `lines`, and how long each of them took.
-fn run(filter: &Arc<Filter>, settings: &Settings, lines: &[Line<'_>]) -> Vec<(Outcome, Duration)> {
+/// What one scanner made of some lines.
+struct Run {
+    outcomes: Vec<Outcome>,
+    /// How long each line took.
+    took: Vec<Duration>,
+    counted: Statistics,
+}
+
+fn run(filter: &Arc<Filter>, settings: &Settings, lines: &[Line<'_>]) -> Run {
     let mut scanner = Scanner::new(Arc::clone(filter), settings.clone());
-    let outcomes = lines
-        .iter()
-        .map(|line| {
-            let start = Instant::now();
-            let outcome = match line.at {
-                Some(at) => scanner.dated_line(line.text, at, line.now),
-                None => scanner.line(line.text, line.now),
-            };
-            (outcome, start.elapsed())
-        })
-        .collect();
+    let timed = lines.iter().map(|line| {
+        let start = Instant::now();
+        let outcome = match line.at {
+            Some(at) => scanner.dated_line(line.text, at, line.now),
+            None => scanner.line(line.text, line.now),
+        };
+        (outcome, start.elapsed())
+    });
+    let (outcomes, took) = timed.unzip();
     let counted = scanner.statistics();
     assert_eq!(counted.n_lines, lines.len() as u64);
     assert!(counted.n_exceeded <= MOST_EXCEEDED * counted.n_lines);
-    outcomes
+    Run { outcomes, took, counted }
 }
 
 /// Scans `lines`, asserts what holds for every filter, and returns what became of them.
@@ -81,26 +87,51 @@ pub(crate) fn check(
     lines: &[Line<'_>],
     limit: Duration,
 ) -> Vec<Outcome> {
-    let mut first = run(filter, settings, lines);
+    let Run { outcomes, mut took, .. } = run(filter, settings, lines);
     for n_runs in 2..=MOST_RUNS {
         let again = run(filter, settings, lines);
-        for ((outcome, took), (same, this)) in first.iter_mut().zip(again) {
-            assert_eq!(*outcome, same, "the same lines, another outcome");
-            *took = this.min(*took);
-        }
-        let slowest = first.iter().map(|(_, took)| *took).max().unwrap_or_default();
+        assert_eq!(outcomes, again.outcomes, "the same lines, other outcomes");
+        took.iter_mut().zip(again.took).for_each(|(took, this)| *took = this.min(*took));
+        let slowest = took.iter().max().copied().unwrap_or_default();
         if slowest <= limit {
             break;
         }
         assert!(n_runs < MOST_RUNS, "a line takes {slowest:?}, which is more than {limit:?}");
     }
-    for (line, (outcome, _)) in lines.iter().zip(&first) {
+    for (line, outcome) in lines.iter().zip(&outcomes) {
         check_outcome(filter, line, outcome);
     }
-    if let Some((outcome, _)) = first.first() {
+    if let Some(outcome) = outcomes.first() {
         check_every(filter, settings, lines, outcome);
     }
-    first.into_iter().map(|(outcome, _)| outcome).collect()
+    outcomes
+}
+
+/// Asserts that each filter of a pass finds what it finds alone.
+pub(crate) fn check_pass(filters: &[Arc<Filter>], settings: &Settings, lines: &[Line<'_>]) {
+    let members = filters.iter().map(|filter| (Arc::clone(filter), settings.clone())).collect();
+    let mut pass = Pass::new(members);
+    let mut found = vec![vec![Outcome::Missed; lines.len()]; filters.len()];
+    for (number, line) in lines.iter().enumerate() {
+        let told = |place: usize, outcome| found[place][number] = outcome;
+        match line.at {
+            Some(at) => pass.dated_line(line.text, at, line.now, told),
+            None => pass.line(line.text, line.now, told),
+        }
+    }
+    for (place, (filter, found)) in filters.iter().zip(found).enumerate() {
+        let alone = run(filter, settings, lines);
+        assert_eq!(found, alone.outcomes, "filter {place} finds something else alone");
+        assert_eq!(pass.statistics(place), alone.counted);
+    }
+}
+
+/// Asserts that two filters find the same, unless one of them gave up a search.
+pub(crate) fn check_alike(filters: [&Arc<Filter>; 2], settings: &Settings, lines: &[Line<'_>]) {
+    let [one, other] = filters.map(|filter| run(filter, settings, lines));
+    if one.counted.n_exceeded == 0 && other.counted.n_exceeded == 0 {
+        assert_eq!(one.outcomes, other.outcomes, "the one finds something else than the other");
+    }
 }
 
 fn check_outcome(filter: &Filter, line: &Line<'_>, outcome: &Outcome) {
