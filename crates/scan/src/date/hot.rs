@@ -1,4 +1,4 @@
-//! Byte parsers for the two forms of dates that most logs begin with.
+//! Byte parsers for the forms of dates that most logs have.
 //!
 //! They read what their template's expression would, and nothing else: wherever the expression
 //! could take more of the line, or less, they leave the line to it. A test compares both.
@@ -6,23 +6,30 @@
 use super::pattern::{MONTHS, Years};
 use super::stamp::{Moment, Stamp};
 
-/// A form that is read byte by byte, at the start of a line.
+/// A form that is read byte by byte.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Hot {
     /// `Jan 23 21:59:59`, as syslog writes it.
     Syslog,
     /// `2005-01-23T21:59:59.981746+02:00` and its kin.
     Iso(Years),
+    /// `[31/Oct/2006:09:22:55 +0000]`, after the first bracket of a line, as web servers write it.
+    Access(Years),
 }
 
 impl Hot {
-    /// The date at the start of `line`: its length, and what it says.
-    pub(crate) fn read(self, line: &[u8]) -> Option<(usize, Moment)> {
-        let (len, stamp) = match self {
-            Self::Syslog => syslog(line)?,
-            Self::Iso(years) => iso(line, years)?,
+    /// The date in `line`: where it begins and ends, and what it says.
+    pub(crate) fn read(self, line: &[u8]) -> Option<(usize, usize, Moment)> {
+        let (start, len, stamp) = match self {
+            Self::Syslog => syslog(line).map(|(len, stamp)| (0, len, stamp))?,
+            Self::Iso(years) => iso(line, years).map(|(len, stamp)| (0, len, stamp))?,
+            Self::Access(years) => {
+                let bracket = memchr::memchr(b'[', line)?;
+                let (len, stamp) = access(&line[bracket + 1..], years)?;
+                (bracket + 1, len, stamp)
+            }
         };
-        Some((len, Moment::Civil(stamp)))
+        Some((start, start + len, Moment::Civil(stamp)))
     }
 }
 
@@ -55,22 +62,48 @@ fn iso(line: &[u8], years: Years) -> Option<(usize, Stamp)> {
     if !matches!(separator, b'-' | b'/' | b'.')
         || stamp[7] != separator
         || !matches!(stamp[10], b'T' | b' ')
-        || stamp[..2] != *b"20"
     {
         return None;
     }
-    let year = 2000 + i16::from(pair([stamp[2], stamp[3]], 0, 99)?);
+    let year = year(&stamp[..4], years)?;
     let month = Some(pair([stamp[5], stamp[6]], 1, 12)?);
     let day = Some(pair([stamp[8], stamp[9]], 1, 31)?);
     let (hour, minute, second) = clock(&stamp[11..], 23)?;
     let (n_fraction, rest) = fraction(rest)?;
     let (n_zone, offset) = zone(rest)?;
-    if !years.accept(year) {
-        return None;
-    }
     let stamp =
         Stamp { year: Some(year), month, day, hour, minute, second, offset, ..Stamp::default() };
     Some((LEN + n_fraction + n_zone, stamp))
+}
+
+fn access(line: &[u8], years: Years) -> Option<(usize, Stamp)> {
+    const LEN: usize = "31/Oct/2006:09:22:55".len();
+    const ZONE_LEN: usize = " +0000".len();
+    let (stamp, rest) = line.split_at_checked(LEN)?;
+    if [stamp[2], stamp[6], stamp[11]] != *b"//:" {
+        return None;
+    }
+    let day = Some(pair([stamp[0], stamp[1]], 1, 31)?);
+    let month = MONTHS.iter().position(|name| begins(&stamp[3..], name.as_bytes()))?;
+    let month = Some(i8::try_from(month + 1).ok()?);
+    let year = Some(year(&stamp[7..11], years)?);
+    let (hour, minute, second) = clock(&stamp[12..], 23)?;
+    let (len, offset) = match rest {
+        [b']', ..] => (LEN, None),
+        [b' ', sign @ (b'+' | b'-'), h1 @ b'0'..=b'1', h0, m1, m0, b']', ..] => {
+            let minutes =
+                60 * i32::from(pair([*h1, *h0], 0, 19)?) + i32::from(pair([*m1, *m0], 0, 99)?);
+            (LEN + ZONE_LEN, Some(if *sign == b'-' { -minutes } else { minutes }))
+        }
+        _ => return None,
+    };
+    Some((len, Stamp { year, month, day, hour, minute, second, offset, ..Stamp::default() }))
+}
+
+fn year(digits: &[u8], years: Years) -> Option<i16> {
+    let [b'2', b'0', decade, year] = *digits else { return None };
+    let year = 2000 + i16::from(pair([decade, year], 0, 99)?);
+    years.accept(year).then_some(year)
 }
 
 /// The length of a fraction of a second, and what follows it.
