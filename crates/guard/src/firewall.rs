@@ -65,6 +65,10 @@ pub trait Firewall: Send {
     /// What it is, for the log and for `status`.
     fn describe(&self) -> String;
 
+    /// Whether anybody is really blocked. Where not, it is a dry run, and no command of an action
+    /// runs either.
+    fn blocks(&self) -> bool;
+
     /// Whether it would take the rules of these jails; changes nothing.
     ///
     /// # Errors

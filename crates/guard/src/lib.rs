@@ -7,6 +7,7 @@
 //! | `reader` | the scanners of each log; names to addresses | `guard-follow`, `guard-names` |
 //! | `run` | the loop around one inbox: judge, firewall, store, log | `guard` |
 //! | `answer` | the control socket | one a connection |
+//! | `command` | the commands of `action.d` that guard does not do itself | `guard-actions`, one a jail |
 //! | [`firewall`] | the bans in the kernel | `guard` |
 //! | [`store`] | the bans on the disk | `guard` |
 //!
@@ -14,6 +15,7 @@
 
 mod addresses;
 mod answer;
+mod command;
 pub mod firewall;
 pub mod follow;
 pub mod journal;

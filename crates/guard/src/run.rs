@@ -19,18 +19,19 @@ use std::time::{Duration, Instant};
 use control::Refusal;
 use control::guard::{DisabledJail, GuardAnswer, GuardRequest};
 use ipnet::IpNet;
-use jail::judge::{self, Action, Judge, Rules};
+use jail::judge::{self, Action, History as _, Judge, Rules};
 use jail::{Ban, Subject};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::addresses;
 use crate::answer::Feed;
+use crate::command::{Order, Queue};
 use crate::firewall::{Blocking, Change, Firewall};
 use crate::mark::Progress;
 use crate::reader::Batch;
 use crate::start::StartError;
-use crate::store::{Record, Store, StoreError};
+use crate::store::{Past, Record, Store, StoreError};
 use crate::words::chain;
 
 /// Events of one turn at most, so that nobody waits long for the first of them.
@@ -74,7 +75,9 @@ pub(crate) struct Post {
     /// Its rules; `None` where it has no action that blocks.
     blocking: Option<Blocking>,
     /// What it reads of the journal; `None` where it reads files.
-    journal: Option<String>,
+    pub(crate) journal: Option<String>,
+    /// The commands of its actions; `None` where it has none.
+    pub(crate) commands: Option<Queue>,
     files: BTreeSet<PathBuf>,
     /// The patterns that name no file yet, by the number of the source.
     awaited: BTreeMap<usize, String>,
@@ -84,9 +87,16 @@ pub(crate) struct Post {
 
 impl Post {
     /// The post of a jail of which nothing is followed yet.
-    pub(crate) fn new(jail: String, blocking: Option<Blocking>, journal: Option<String>) -> Self {
-        let (awaited, troubles) = (BTreeMap::new(), BTreeMap::new());
-        Self { jail, blocking, journal, files: BTreeSet::new(), awaited, troubles }
+    pub(crate) fn new(jail: String, blocking: Option<Blocking>) -> Self {
+        Self {
+            jail,
+            blocking,
+            journal: None,
+            commands: None,
+            files: BTreeSet::new(),
+            awaited: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+        }
     }
 }
 
@@ -104,6 +114,7 @@ pub(crate) struct Run {
     posts: Vec<Post>,
     disabled: Vec<DisabledJail>,
     store: Store,
+    past: Past,
     firewall: Box<dyn Firewall>,
     zone: TimeZone,
     feed: Arc<Feed>,
@@ -140,6 +151,7 @@ impl Run {
             judge,
             posts,
             disabled,
+            past: store.history()?,
             store,
             firewall,
             zone,
@@ -176,6 +188,9 @@ impl Run {
             if !stands && (is_over || !no_jail) {
                 self.owed.push(Record::Lifted { jail, subject });
             }
+            for action in &actions {
+                self.order(action);
+            }
             self.turn.words.extend(actions);
         }
         let (blockings, bans) = self.all_bans(now);
@@ -209,9 +224,13 @@ impl Run {
 
     /// Puts everything in order before the end.
     pub(crate) fn end(mut self, leave_rules: bool) {
+        let queues = self.posts.iter_mut().filter_map(|it| it.commands.take());
         if leave_rules {
+            // Their threads would stop the actions, which a crash does not.
+            queues.for_each(std::mem::forget);
             return;
         }
+        queues.for_each(Queue::end);
         self.remember_marks();
         if let Err(error) = self.firewall.remove() {
             tracing::error!(
@@ -308,6 +327,7 @@ impl Run {
     /// Turns what the judge decided into what is to be done this turn.
     fn carry(&mut self, actions: Vec<Action>) {
         for action in actions {
+            self.order(&action);
             match &action {
                 Action::Ban(ban) => {
                     self.turn.changes.extend(self.ban(ban));
@@ -341,6 +361,32 @@ impl Run {
             }
             self.turn.words.push(action);
         }
+    }
+
+    /// Tells the commands of the jail's actions what concerns them.
+    fn order(&mut self, action: &Action) {
+        let (Action::Ban(Ban { jail, .. })
+        | Action::Restored(Ban { jail, .. })
+        | Action::Prolong(Ban { jail, .. })
+        | Action::Unban { jail, .. }) = action
+        else {
+            return;
+        };
+        let post = self.posts.iter_mut().find(|it| it.jail == *jail);
+        let Some(queue) = post.and_then(|it| it.commands.as_mut()) else { return };
+        queue.add(match action {
+            Action::Unban { subject, .. } => Order::Unban(subject.clone()),
+            Action::Prolong(ban) => Order::Prolong(ban.clone()),
+            Action::Restored(ban) => {
+                let n_bans = self.past.past(Some(jail), &ban.subject).map_or(1, |it| it.n_bans);
+                Order::Ban { ban: ban.clone(), restored: true, n_bans }
+            }
+            Action::Ban(ban) => {
+                let before = self.past.past(Some(jail), &ban.subject).map_or(0, |it| it.n_bans);
+                Order::Ban { ban: ban.clone(), restored: false, n_bans: before + 1 }
+            }
+            _ => return,
+        });
     }
 
     /// The change that makes the firewall hold `ban` for what is left of it; none where its jail

@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 use scan::Filter;
 
 use crate::answer::{self, Feed};
+use crate::command::{Commands, Queue};
 use crate::firewall::{Blocking, Firewall, FirewallError, blocking};
 use crate::follow::{Follower, Source, Stop};
 use crate::journal::{self, Query};
@@ -95,13 +96,21 @@ struct Ready {
     jail: Jail,
     filter: Arc<Filter>,
     blocking: Option<Blocking>,
+    commands: Vec<Commands>,
 }
 
 impl Ready {
-    fn split(self) -> (Rules, Post) {
-        let journal =
+    /// What the judge needs, and what the loop does; the commands start with it, unless it is a
+    /// dry run.
+    fn split(self, is_dry: bool) -> io::Result<(Rules, Post)> {
+        let rules = Rules::from(&self.jail);
+        let mut post = Post::new(self.jail.name.clone(), self.blocking);
+        post.journal =
             (self.jail.backend == Backend::Journal).then(|| Query::of(&self.jail).to_string());
-        (Rules::from(&self.jail), Post::new(self.jail.name, self.blocking, journal))
+        if !self.commands.is_empty() && !is_dry {
+            post.commands = Some(Queue::start(self.jail.name, self.commands)?);
+        }
+        Ok((rules, post))
     }
 
     fn eye(&self) -> Eye {
@@ -170,7 +179,8 @@ impl Guard {
         }
         drop(names);
 
-        let jails = ready.into_iter().map(Ready::split).collect();
+        let is_dry = !firewall.blocks();
+        let jails = ready.into_iter().map(|it| it.split(is_dry)).collect::<io::Result<_>>()?;
         let feed_of_run = Arc::clone(&feed);
         let mut run = Run::new(jails, disabled, store, firewall, zone, feed_of_run)?;
         run.restore()?;
@@ -251,16 +261,28 @@ fn ready_jail(jail: Jail) -> Result<Ready, (String, String)> {
     let fault = |why: String| (jail.name.clone(), why);
     let filter = Filter::compile(&jail.filter).map_err(|error| fault(chain(&error)))?;
     let blocking = Blocking::of(&jail).map_err(|error| fault(chain(&error)))?;
+    let commands = commands(&jail).map_err(fault)?;
+    Ok(Ready { filter: Arc::new(filter), blocking, commands, jail })
+}
+
+/// The commands of the actions that guard does not do itself; exchange does `misp`.
+fn commands(jail: &Jail) -> Result<Vec<Commands>, String> {
+    let mut commands = Vec::new();
     for action in jail.actions.iter().filter(|it| !blocking::is_native(it) && it.name != "misp") {
-        tracing::warn!(
-            target: "fail2ban.jail",
-            "[{}] action {} is not run: this release does the nftables and iptables actions and \
-             misp itself, and no others; bans are made without it",
-            jail.name,
-            action.act_name
-        );
+        if action.name.ends_with(".py") {
+            tracing::warn!(
+                target: "fail2ban.jail",
+                "[{}] action {} is a program in Python for fail2ban's own inside and is not run: \
+                 bans are made without it",
+                jail.name,
+                action.act_name
+            );
+        } else {
+            let of_action = Commands::of(action);
+            commands.push(of_action.map_err(|why| format!("action `{}`: {why}", action.name))?);
+        }
     }
-    Ok(Ready { filter: Arc::new(filter), blocking, jail })
+    Ok(commands)
 }
 
 /// Leaves out the jails whose rules the firewall does not understand: a port that no service has,

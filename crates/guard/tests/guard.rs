@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use control::ClientError;
 use control::guard::{GuardClient, GuardStatus};
-use guard::{Firewall, Guard, Memory, Nft, Setup, StartError};
+use guard::{Firewall, FirewallError, Guard, Memory, Nft, Setup, StartError};
 use jail::config::{Action, Backend, Jail, LogPath};
 use jail::{BanTime, Failure, Subject};
 use jiff::tz::TimeZone;
@@ -422,4 +422,97 @@ fn reads_the_journal_and_goes_on_where_it_ended() {
     assert_eq!(log.bans.len(), 3); // nobody twice
     assert_eq!(host.client().jail_status("sshd").unwrap().total_failed, 3);
     stop(guard);
+}
+
+/// A firewall that remembers, and claims to block: commands run beside it.
+struct Claiming(Memory);
+
+impl Firewall for Claiming {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn blocks(&self) -> bool {
+        true
+    }
+
+    fn check(&mut self, jails: &[guard::firewall::Blocking]) -> Result<(), FirewallError> {
+        self.0.check(jails)
+    }
+
+    fn rebuild(
+        &mut self,
+        jails: &[guard::firewall::Blocking],
+        bans: &[guard::firewall::Change],
+    ) -> Result<(), FirewallError> {
+        self.0.rebuild(jails, bans)
+    }
+
+    fn apply(&mut self, changes: &[guard::firewall::Change]) -> Result<(), FirewallError> {
+        self.0.apply(changes)
+    }
+
+    fn banned(&mut self) -> Result<Vec<(String, ipnet::IpNet)>, FirewallError> {
+        self.0.banned()
+    }
+
+    fn stands(&mut self) -> Result<bool, FirewallError> {
+        self.0.stands()
+    }
+
+    fn remove(&mut self) -> Result<(), FirewallError> {
+        self.0.remove()
+    }
+}
+
+#[test]
+fn runs_the_commands_of_other_actions() {
+    let host = Host::new();
+    let diary = host.path("diary");
+    let write = |words: &str| format!("echo {words} >> {}", diary.display());
+    let options = [
+        ("actionstart", write("start <family>")),
+        ("actionstop", write("stop <family>")),
+        ("actioncheck", format!("test -e {}", diary.display())),
+        (
+            "actionban",
+            write("\"ban <ip> <failures> <bancount> <restored> $(echo \"<matches>\" | wc -l)\""),
+        ),
+        ("actionunban", write("unban <ip>")),
+        ("which", "first".to_owned()),
+        ("which?family=inet6", "second".to_owned()),
+    ];
+    let mut options: BTreeMap<String, String> =
+        options.map(|(name, text)| (name.to_owned(), text)).into();
+    let diary_of = |name: &str, options: &BTreeMap<String, String>| Action {
+        name: name.to_owned(),
+        act_name: name.to_owned(),
+        options: options.clone(),
+        known: BTreeMap::new(),
+    };
+    let mut jail = host.jail("sshd");
+    jail.actions.push(diary_of("diary", &options));
+    // A slow one, in a jail of its own, delays nobody; a failing one is only said.
+    let mut slow = host.jail("slow");
+    options.insert("actionban".to_owned(), "sleep 30".to_owned());
+    options.insert("timeout".to_owned(), "1".to_owned());
+    slow.actions.push(diary_of("slow", &options));
+    let setup = || host.setup(vec![jail.clone(), slow.clone()], Claiming(host.memory.clone()));
+
+    let guard = Guard::start(setup()).unwrap();
+    host.fail("slow", "203.0.113.9", 3);
+    host.bans(&[("slow", "203.0.113.9")]);
+    host.fail("sshd", "203.0.113.1", 3);
+    host.bans(&[("slow", "203.0.113.9"), ("sshd", "203.0.113.1")]);
+    let said = || fs::read_to_string(&diary).unwrap_or_default();
+    eventually("it is told", || said().lines().filter(|it| it.starts_with("ban")).count() == 1);
+    host.client().unban(None, None).unwrap();
+    stop(guard);
+    let lines = said();
+    let of_sshd: Vec<_> = lines.lines().filter(|it| !it.contains("113.9")).collect();
+    assert_eq!(of_sshd.iter().filter(|it| **it == "start inet4").count(), 2);
+    assert!(of_sshd.contains(&"ban 203.0.113.1 3 1 0 3"), "{lines}");
+    assert!(of_sshd.contains(&"unban 203.0.113.1"), "{lines}");
+    assert!(!lines.contains("inet6"), "nobody of that family came: {lines}");
+    assert_eq!(lines.lines().last(), Some("stop inet4"));
 }

@@ -68,6 +68,10 @@ impl Firewall for Memory {
         "memory (nothing is blocked)".into()
     }
 
+    fn blocks(&self) -> bool {
+        false
+    }
+
     fn check(&mut self, _jails: &[Blocking]) -> Result<(), FirewallError> {
         Ok(())
     }

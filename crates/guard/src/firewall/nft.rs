@@ -76,6 +76,10 @@ impl Firewall for Nft {
         format!("nftables, table {TABLE}")
     }
 
+    fn blocks(&self) -> bool {
+        true
+    }
+
     fn check(&mut self, jails: &[Blocking]) -> Result<(), FirewallError> {
         let mut script = String::new();
         render_table(&mut script, jails);

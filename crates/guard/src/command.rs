@@ -1,0 +1,279 @@
+//! The actions of `action.d` that guard does not do itself: commands, run by a shell as fail2ban
+//! runs them.
+//!
+//! Each jail has its own thread and queue, so that a slow command delays neither another jail nor
+//! the firewall. It wakes for an order and ends when the queue is closed. What a filter caught is
+//! hostile: it reaches the shell as an argument, never as text of the script.
+//!
+//! The rules are those of fail2ban 1.x, `server/action.py`: an action whose options differ by
+//! family is started with its first ban of a family; a command that fails is checked, repaired and
+//! tried once more; `norestored` actions are not told what they know already.
+
+mod shell;
+mod tags;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jail::config::Action;
+use jail::{Ban, Subject};
+
+use crate::words::{Clean, chain};
+use shell::Fault;
+use tags::Moment;
+
+/// Orders that wait for a jail's commands; a mail each minute is through them in a week.
+const MAX_ORDERS: usize = 10_000;
+
+/// How long a command may take where the action does not say `timeout`; fail2ban's own.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a jail's commands are to be told.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    /// Somebody is banned.
+    Ban {
+        ban: Ban,
+        /// In an earlier life already.
+        restored: bool,
+        /// The how many-th time, from 1.
+        n_bans: u32,
+    },
+    /// A ban lasts longer now.
+    Prolong(Ban),
+    /// A ban is lifted.
+    Unban(Subject),
+}
+
+/// The queue of one jail's commands.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    jail: String,
+    orders: SyncSender<Order>,
+    thread: JoinHandle<()>,
+    is_full: bool,
+}
+
+impl Queue {
+    /// Starts the thread that runs these actions' commands.
+    pub(crate) fn start(jail: String, actions: Vec<Commands>) -> io::Result<Self> {
+        let (orders, inbox) = sync_channel(MAX_ORDERS);
+        let runner = Runner { jail: jail.clone(), actions, standing: HashMap::new() };
+        let thread = thread::Builder::new()
+            .name("guard-actions".to_owned())
+            .spawn(move || runner.run(&inbox))?;
+        Ok(Self { jail, orders, thread, is_full: false })
+    }
+
+    /// Adds an order; one too many is said and dropped, as nothing may wait for a command.
+    pub(crate) fn add(&mut self, order: Order) {
+        match self.orders.try_send(order) {
+            Ok(()) => self.is_full = false,
+            Err(TrySendError::Full(_)) if self.is_full => {}
+            Err(TrySendError::Full(_)) => {
+                self.is_full = true;
+                tracing::error!(
+                    target: "fail2ban.actions",
+                    "[{}] {MAX_ORDERS} bans wait for the commands of its actions: further ones are \
+                     made without them until there is room; make the commands faster",
+                    self.jail
+                );
+            }
+            // The thread panicked, and has said so.
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    /// Has the actions stopped, once every order is carried out, and waits for that.
+    pub(crate) fn end(self) {
+        drop(self.orders);
+        // It can only have panicked, and has said so.
+        let _ = self.thread.join();
+    }
+}
+
+/// The commands of one action.
+#[derive(Debug)]
+pub(crate) struct Commands {
+    name: String,
+    /// The options for each family that there is a difference between, all tags but those of the
+    /// moment replaced.
+    options: BTreeMap<Family, BTreeMap<String, String>>,
+    on_demand: bool,
+    no_restored: bool,
+    timeout: Duration,
+    started: BTreeSet<Family>,
+}
+
+/// For whom an action is started: fail2ban's names.
+type Family = &'static str;
+
+impl Commands {
+    /// The commands of `action`.
+    ///
+    /// # Errors
+    ///
+    /// Says in words which option leads back to itself.
+    pub(crate) fn of(action: &Action) -> Result<Self, String> {
+        let differs = action.options.keys().any(|option| option.contains("?family="));
+        let families: &[Family] = if differs { &["inet4", "inet6"] } else { &[""] };
+        let mut options = BTreeMap::new();
+        for &family in families {
+            let expanded = action.expanded(Some(family).filter(|it| !it.is_empty()));
+            options.insert(family, expanded.map_err(|error| chain(&error))?);
+        }
+        let on_demand = match action.options.get("actionstart_on_demand") {
+            Some(_) => action.is("actionstart_on_demand"),
+            None => differs,
+        };
+        let timeout = action.options.get("timeout").and_then(|text| text.trim().parse().ok());
+        Ok(Self {
+            name: action.act_name.clone(),
+            options,
+            on_demand,
+            no_restored: action.is("norestored"),
+            timeout: timeout.map_or(TIMEOUT, Duration::from_secs),
+            started: BTreeSet::new(),
+        })
+    }
+
+    /// The family whose options are for `subject`.
+    fn family(&self, subject: &Subject) -> Family {
+        let family = family_of(subject);
+        match self.options.contains_key(family) {
+            true => family,
+            false => "",
+        }
+    }
+
+    fn command(&self, family: Family, name: &str) -> &str {
+        self.options.get(family).and_then(|it| it.get(name)).map_or("", |text| text.trim())
+    }
+
+    /// Runs one of its commands; one that is empty succeeds.
+    fn run(&self, family: Family, name: &str, moment: &Moment<'_>) -> Result<(), Fault> {
+        match self.command(family, name) {
+            "" => Ok(()),
+            text => shell::run(&tags::fill(text, moment), self.timeout),
+        }
+    }
+
+    fn start(&mut self, family: Family) -> Result<(), Fault> {
+        self.run(family, "actionstart", &Moment::of_family(family))?;
+        self.started.insert(family);
+        Ok(())
+    }
+
+    /// Runs `name` for a subject; where it fails and the check does, too, all is made anew first.
+    fn tell(&mut self, name: &str, moment: &Moment<'_>, family: Family) -> Result<(), Fault> {
+        if !self.started.contains(family) {
+            self.start(family)?;
+        }
+        let Err(fault) = self.run(family, name, moment) else { return Ok(()) };
+        let of_family = Moment::of_family(family);
+        if self.command(family, "actioncheck").is_empty() {
+            return Err(fault);
+        }
+        if self.run(family, "actioncheck", &of_family).is_err() {
+            if self.command(family, "actionrepair").is_empty() {
+                // What cannot be stopped is perhaps gone already.
+                let _ = self.run(family, "actionstop", &of_family);
+                self.start(family)?;
+            } else {
+                self.run(family, "actionrepair", &of_family)?;
+            }
+            self.run(family, "actioncheck", &of_family)?;
+        }
+        self.run(family, name, moment)
+    }
+}
+
+/// Runs the orders of one jail.
+struct Runner {
+    jail: String,
+    actions: Vec<Commands>,
+    /// Who is banned: what an unban tells of.
+    standing: HashMap<Subject, (Ban, u32)>,
+}
+
+impl Runner {
+    fn run(mut self, inbox: &Receiver<Order>) {
+        for action in self.actions.iter_mut().filter(|it| !it.on_demand) {
+            for family in action.options.keys().copied().collect::<Vec<_>>() {
+                let outcome = action.start(family);
+                complain(&self.jail, &action.name, "starting", outcome);
+            }
+        }
+        for order in inbox {
+            match order {
+                Order::Ban { ban, restored, n_bans } => {
+                    self.tell("actionban", &ban, n_bans, restored);
+                    self.standing.insert(ban.subject.clone(), (ban, n_bans));
+                }
+                Order::Prolong(ban) => self.tell("actionprolong", &ban, 1, false),
+                Order::Unban(subject) => {
+                    if let Some((ban, n_bans)) = self.standing.remove(&subject) {
+                        self.tell("actionunban", &ban, n_bans, false);
+                    }
+                }
+            }
+        }
+        self.stop();
+    }
+
+    fn tell(&mut self, name: &str, ban: &Ban, n_bans: u32, restored: bool) {
+        for action in self.actions.iter_mut().filter(|it| !(restored && it.no_restored)) {
+            let family = action.family(&ban.subject);
+            if name == "actionunban" && !action.started.contains(family) {
+                continue;
+            }
+            let moment = Moment::of_ban(ban, family_of(&ban.subject), n_bans, restored);
+            let outcome = action.tell(name, &moment, family);
+            let doing = format!("{name} of {}", Clean(&ban.subject));
+            complain(&self.jail, &action.name, &doing, outcome);
+        }
+    }
+
+    /// Takes everything back: at once where an action knows how, else one by one.
+    fn stop(mut self) {
+        for action in &mut self.actions {
+            for family in std::mem::take(&mut action.started) {
+                let of_family = Moment::of_family(family);
+                if action.command(family, "actionflush").is_empty() {
+                    let banned = self.standing.values();
+                    for (ban, n_bans) in
+                        banned.filter(|(it, _)| action.family(&it.subject) == family)
+                    {
+                        let moment = Moment::of_ban(ban, family_of(&ban.subject), *n_bans, false);
+                        let outcome = action.run(family, "actionunban", &moment);
+                        complain(&self.jail, &action.name, "lifting a ban", outcome);
+                    }
+                } else {
+                    let outcome = action.run(family, "actionflush", &of_family);
+                    complain(&self.jail, &action.name, "flushing", outcome);
+                }
+                let outcome = action.run(family, "actionstop", &of_family);
+                complain(&self.jail, &action.name, "stopping", outcome);
+            }
+        }
+    }
+}
+
+fn family_of(subject: &Subject) -> Family {
+    match subject {
+        Subject::Addr(IpAddr::V4(_)) | Subject::Net(ipnet::IpNet::V4(_)) => "inet4",
+        Subject::Addr(IpAddr::V6(_)) | Subject::Net(ipnet::IpNet::V6(_)) => "inet6",
+        Subject::Id(_) => "",
+    }
+}
+
+fn complain(jail: &str, action: &str, doing: &str, outcome: Result<(), Fault>) {
+    if let Err(fault) = outcome {
+        let fault = Clean(chain(&fault));
+        tracing::error!(target: "fail2ban.actions", "[{jail}] {action}: {doing} failed: {fault}");
+    }
+}

@@ -1,0 +1,193 @@
+//! Runs one script by the shell, for so long and no longer.
+
+use std::io::{self, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// What a command says of its failure is cut to this.
+const MAX_SAID_BYTES: u64 = 2000;
+
+/// How long a command may take to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A script with the values of its variables.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    pub(super) text: String,
+    variables: Vec<(String, String)>,
+}
+
+impl Script {
+    /// Puts a variable into the script at this place.
+    pub(super) fn variable(&mut self, name: String, value: String) {
+        self.text.push('$');
+        self.text.push_str(&name);
+        if self.variables.iter().all(|(known, _)| *known != name) {
+            self.variables.push((name, value));
+        }
+    }
+
+    /// The values, in the order in which the shell gets them.
+    pub(super) fn arguments(&self) -> Vec<&str> {
+        self.variables.iter().map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The text, with its variables set from the arguments.
+    fn whole(&self) -> String {
+        let sets = self.variables.iter().enumerate();
+        let sets: String = sets.map(|(n, (name, _))| format!("{name}=${{{n}}}\n")).collect();
+        sets + &self.text
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The shell could not be started.
+    #[error("the shell does not start")]
+    Start(#[from] io::Error),
+    /// It took too long and was ended.
+    #[error("it took longer than {} s and was ended; give the action a longer `timeout`", .0.as_secs())]
+    Late(Duration),
+    /// It ended with a failure.
+    #[error("{how}{}", after_colon(.said))]
+    Ended {
+        /// How it ended.
+        how: String,
+        /// What it said, if anything.
+        said: String,
+    },
+}
+
+fn after_colon(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
+}
+
+/// Runs `script` for at most `timeout`.
+pub(super) fn run(script: &Script, timeout: Duration) -> Result<(), Fault> {
+    let mut child = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(script.whole())
+        .args(script.arguments())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let words = Words::of(child.stderr.take());
+    match wait(&mut child, timeout)? {
+        None => Err(Fault::Late(timeout)),
+        Some(status) if status.success() => Ok(()),
+        Some(status) => {
+            let how = match (status.code(), status.signal()) {
+                (Some(code), _) => format!("it returned {code}"),
+                (None, signal) => format!("it was ended by signal {}", signal.unwrap_or(0)),
+            };
+            Err(Fault::Ended { how, said: words.so_far() })
+        }
+    }
+}
+
+/// Waits for the end; `None` where it took too long and was made to end.
+fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+    let pid = Pid::from_child(child);
+    let ended = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let end_within = |patience: Duration| -> io::Result<bool> {
+        let begun = Instant::now();
+        loop {
+            let rest = Timespec::try_from(patience.saturating_sub(begun.elapsed()));
+            let rest = rest.map_err(io::Error::other)?;
+            let mut ready = [PollFd::new(&ended, PollFlags::IN)];
+            match rustix::event::poll(&mut ready, Some(&rest)) {
+                Ok(n_ready) => return Ok(n_ready > 0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    if end_within(timeout)? {
+        return child.wait().map(Some);
+    }
+    // With everything it started; what of that is gone already needs no signal.
+    let _ = rustix::process::kill_process_group(pid, Signal::TERM);
+    if !end_within(GRACE)? {
+        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    }
+    child.wait()?;
+    Ok(None)
+}
+
+/// What a command says, read by a thread of its own: what it started may hold the pipe for longer
+/// than it runs.
+struct Words(Arc<Mutex<Vec<u8>>>);
+
+impl Words {
+    fn of(stderr: Option<ChildStderr>) -> Self {
+        let words = Arc::new(Mutex::new(Vec::new()));
+        if let Some(mut stderr) = stderr {
+            let heard = Arc::clone(&words);
+            // Without a thread nothing is heard; the command runs all the same.
+            drop(thread::Builder::new().name("guard-action-words".to_owned()).spawn(move || {
+                let mut part = [0; 512];
+                while let Ok(n @ 1..) = stderr.read(&mut part) {
+                    let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                    let room = (MAX_SAID_BYTES as usize).saturating_sub(heard.len());
+                    heard.extend_from_slice(&part[..n.min(room)]);
+                }
+            }));
+        }
+        Self(words)
+    }
+
+    fn so_far(&self) -> String {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&heard).trim().replace('\n', "; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, variables: &[(&str, &str)], want: &str) {
+        let mut script = Script { text: text.to_owned(), variables: Vec::new() };
+        for (name, value) in variables {
+            script.variables.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        let outcome = run(&script, Duration::from_millis(300));
+        let got = outcome.map_or_else(|fault| fault.to_string(), |()| "done".to_owned());
+        assert_eq!(got, want, "{text}");
+    }
+
+    #[test]
+    fn runs_and_tells_how_it_ended() {
+        check("true", &[], "done");
+        check("test \"$f2bV_a\" = '$(exit 3)`\"'", &[("f2bV_a", "$(exit 3)`\"")], "done");
+        check("exit 7", &[], "it returned 7");
+        check("kill -9 $$", &[], "it was ended by signal 9");
+        check(
+            "sleep 60 & sleep 60",
+            &[],
+            "it took longer than 0 s and was ended; give the action a longer `timeout`",
+        );
+        // What it leaves behind does not hold us.
+        check("sleep 60 >&2 & true", &[], "done");
+    }
+
+    #[test]
+    fn ten_variables_are_ten_arguments() {
+        let variables: Vec<(String, String)> =
+            (0..12).map(|n| (format!("f2bV_v{n}"), format!("value {n}"))).collect();
+        let text = "test \"$f2bV_v11\" = 'value 11' && test \"$f2bV_v1\" = 'value 1'".to_owned();
+        let outcome = run(&Script { text, variables }, Duration::from_secs(10));
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+}
