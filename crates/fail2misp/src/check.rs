@@ -44,7 +44,11 @@ pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Out
         let names: Vec<_> = jails.iter().map(|jail| jail.name.as_str()).collect();
         let words = match names.as_slice() {
             [] => format!("no jail of {source} is enabled and can start"),
-            names => format!("{} of {source} can start: {}", count(names.len()), names.join(", ")),
+            names => format!(
+                "{} of {source} can start: {}",
+                jails::count(names.len(), "jail"),
+                names.join(", ")
+            ),
         };
         say(words)?;
     }
@@ -71,8 +75,4 @@ fn as_json(fault: &Fault) -> serde_json::Value {
         "jail": fault.jail,
         "problem": fault.problem,
     })
-}
-
-fn count(n: usize) -> String {
-    if n == 1 { "1 jail".to_owned() } else { format!("{n} jails") }
 }

@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Check(Format),
     /// Tries a filter on a log, as fail2ban-regex does
     Regex(Regex),
+    /// Runs a jail over old logs: who would have been banned
+    Backfill(Backfill),
     /// Tells MISP about one offender: called by fail2ban's action
     Report(Report),
     /// Shows what the running daemon does, or one jail of it
@@ -212,6 +214,19 @@ pub(crate) struct Regex {
     /// Shows no line that was missed
     #[arg(long, conflicts_with = "print_all_missed")]
     pub(crate) print_no_missed: bool,
+
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backfill {
+    /// The jail; it need not be enabled
+    pub(crate) jail: String,
+
+    /// The logs, oldest first
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<String>,
 
     #[command(flatten)]
     pub(crate) format: Format,

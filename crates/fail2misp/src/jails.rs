@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use jail::config::options::Item;
-use jail::config::{self, Configuration, Fault, Files, Select};
+use jail::config::{self, Configuration, Fault, Files, Jail, Select};
 use scan::FilterSpec;
 
 use crate::cli::Folders;
@@ -47,6 +47,18 @@ impl Source {
     /// Reads all enabled jails.
     pub(crate) fn read(&self) -> Configuration {
         config::read(self.files(), self.root(), Select::Enabled)
+    }
+
+    /// Reads one jail, whether it is enabled or not.
+    ///
+    /// # Errors
+    ///
+    /// The first of what keeps it from starting.
+    pub(crate) fn read_jail(&self, name: &str) -> Result<Jail> {
+        config::read_jail(self.files(), self.root(), name).map_err(|faults| {
+            let first = faults.first().map_or_else(String::new, describe);
+            anyhow!("jail `{name}` cannot be read: {first}")
+        })
     }
 
     /// Whether there is a filter of this name.
@@ -110,11 +122,11 @@ impl Source {
     }
 
     fn options_of_action_line(&self, jail: &str, act_name: Option<&str>) -> Result<Options> {
-        let jail = config::read_jail(self.files(), self.root(), jail).map_err(|faults| {
-            let first = faults.first().map_or_else(String::new, describe);
-            anyhow!("jail `{jail}` cannot be read: {first}")
-        })?;
-        let mut ours = jail.actions.into_iter().filter(|action| action.name == misp_action::NAME);
+        let mut ours = self
+            .read_jail(jail)?
+            .actions
+            .into_iter()
+            .filter(|action| action.name == misp_action::NAME);
         let found = match act_name {
             Some(name) => ours.find(|action| action.act_name == name),
             None => ours.next(),
@@ -156,4 +168,13 @@ pub(crate) fn describe(fault: &Fault) -> String {
         text += &format!("jail `{jail}` does not start: ");
     }
     crate::exit::escape(&(text + &fault.problem))
+}
+
+/// A number of things in words.
+pub(crate) fn count(n: usize, thing: &str) -> String {
+    match (n, thing.ends_with('s')) {
+        (1, _) => format!("1 {thing}"),
+        (_, true) => format!("{n} {thing}es"),
+        (_, false) => format!("{n} {thing}s"),
+    }
 }

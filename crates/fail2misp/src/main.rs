@@ -1,5 +1,6 @@
 //! The program: flags to one function a subcommand.
 
+mod backfill;
 mod check;
 mod cli;
 mod deliver;
@@ -70,6 +71,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Outbox(format) => operator::outbox(folders, *format, out),
         Command::Check(format) => check::run(folders, *format, out),
         Command::Regex(args) => regex::run(folders, args, out),
+        Command::Backfill(args) => backfill::run(folders, args, out),
         Command::Hub(args) => serve_hub::run(folders, args, out),
         Command::Report(args) => report::run(folders, args),
         Command::Demo(args) => demo::run(args, out),

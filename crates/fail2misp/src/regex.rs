@@ -50,6 +50,11 @@ fn spec(source: &Source, args: &cli::Regex) -> Result<FilterSpec> {
     let mut spec = match Named::of(source, &args.filter) {
         Named::File(path) => source.read_filter_file(Path::new(path), given(args)?)?,
         Named::Filter(item) => source.read_filter(item, given(args)?)?,
+        Named::Expression(text) if is_name(text) => {
+            return Err(anyhow!(
+                "there is no filter `{text}` in {source}, nor a file of that name"
+            ));
+        }
         Named::Expression(text) => {
             FilterSpec { failregex: vec![text.to_owned()], ..FilterSpec::default() }
         }
@@ -87,6 +92,11 @@ impl<'a> Named<'a> {
             _ => Self::Expression(text),
         }
     }
+}
+
+/// Whether text can only be meant as a name: no expression without a tag or a group finds anybody.
+fn is_name(text: &str) -> bool {
+    !text.contains(['<', '(']) && Item::parse(text).is_ok()
 }
 
 /// The options of `--option k=v`.
