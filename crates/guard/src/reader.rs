@@ -12,7 +12,7 @@ use jail::judge::Reading;
 use jail::{Failure, Subject};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use scan::{Filter, Hit, IdKind, Outcome, Scanner, Settings, Undated};
+use scan::{Filter, IdKind, Outcome, Pass, Settings, Undated};
 
 use crate::follow::News;
 use crate::journal::{self, Query};
@@ -110,18 +110,23 @@ impl Reader {
             News::Lines { path, whole, reading, mark } => {
                 let mut failures = Vec::new();
                 if let Some(scanners) = self.scanners.get_mut(path) {
-                    let now = scanners.turn_to(reading);
+                    let Scanners { eyes, pass } = scanners.turn_to(reading);
+                    let now = Timestamp::now();
                     for line in whole.split_inclusive(|&byte| byte == b'\n') {
-                        let look = |it: &mut Scanner| it.line(line, now);
-                        failures.extend(scanners.look(look, reading, &self.names));
+                        pass.line(line, now, |eye, outcome| {
+                            failures.extend(eyes[eye].failure(outcome, reading, &self.names));
+                        });
                     }
                 }
                 Event::Read(Batch { failures, reading, progress: mark.map(Progress::File) })
             }
             News::Followed { path, sources } => {
-                let scanners = self.scanners.entry(path.to_owned()).or_default();
-                for eye in sources.iter().filter_map(|&it| self.eyes.get(it)) {
-                    scanners.add(eye, &self.zone);
+                let eyes = sources.iter().filter_map(|&it| self.eyes.get(it));
+                let scanners = Scanners::new(eyes, &self.zone);
+                // A file that is opened again goes on with what its filters remember.
+                match self.scanners.get(path) {
+                    Some(known) if known.jails().eq(scanners.jails()) => {}
+                    _ => _ = self.scanners.insert(path.to_owned(), scanners),
                 }
                 Event::Followed { path: path.to_owned(), sources: self.jails(sources) }
             }
@@ -162,44 +167,46 @@ impl Reader {
     }
 }
 
-/// The scanners of one source of lines, each with the eye of its jail.
-#[derive(Default)]
-struct Scanners(Vec<(Eye, Scanner)>);
+/// The filters of one source of lines, each with the eye of its jail.
+struct Scanners {
+    eyes: Vec<Eye>,
+    pass: Pass,
+}
 
 impl Scanners {
-    fn add(&mut self, eye: &Eye, zone: &TimeZone) {
-        if self.0.iter().all(|(it, _)| it.jail != eye.jail) {
-            let raw = eye.use_dns == UseDns::Raw;
-            let settings = Settings { zone: zone.clone(), raw, ..Settings::default() };
-            self.0.push((eye.clone(), Scanner::new(Arc::clone(&eye.filter), settings)));
+    fn new<'a>(of: impl IntoIterator<Item = &'a Eye>, zone: &TimeZone) -> Self {
+        let mut eyes: Vec<Eye> = Vec::new();
+        for eye in of {
+            // Two patterns of a jail may name the same file.
+            if eyes.iter().all(|it| it.jail != eye.jail) {
+                eyes.push(eye.clone());
+            }
         }
+        let settings = |eye: &Eye| Settings {
+            zone: zone.clone(),
+            raw: eye.use_dns == UseDns::Raw,
+            ..Settings::default()
+        };
+        let filters = eyes.iter().map(|eye| (Arc::clone(&eye.filter), settings(eye))).collect();
+        Self { eyes, pass: Pass::new(filters) }
     }
 
-    /// Prepares for lines that may be old, or not; returns the time that it is now.
-    fn turn_to(&mut self, reading: Reading) -> Timestamp {
+    fn jails(&self) -> impl Iterator<Item = &str> {
+        self.eyes.iter().map(|eye| eye.jail.as_str())
+    }
+
+    /// Prepares for lines that may be old, or not.
+    fn turn_to(&mut self, reading: Reading) -> &mut Self {
         let now = Timestamp::now();
-        for (eye, scanner) in &mut self.0 {
-            let settings = scanner.settings_mut();
+        for (place, eye) in self.eyes.iter().enumerate() {
+            let settings = self.pass.settings_mut(place);
             (settings.since, settings.undated) = match reading {
                 // A jail that counts over longer than there is time looks at every line.
                 Reading::CatchingUp => (now.checked_sub(eye.find_time).ok(), Undated::Skip),
                 Reading::InOperation => (None, Undated::Now),
             };
         }
-        now
-    }
-
-    /// What every scanner finds in one line.
-    fn look(
-        &mut self,
-        mut look: impl FnMut(&mut Scanner) -> Outcome,
-        reading: Reading,
-        names: &SyncSender<Unresolved>,
-    ) -> impl Iterator<Item = Failure> {
-        self.0.iter_mut().filter_map(move |(eye, scanner)| match look(scanner) {
-            Outcome::Failure(hit) => eye.failure(hit, reading, names),
-            _ => None,
-        })
+        self
     }
 }
 
@@ -213,8 +220,7 @@ pub(crate) fn follow_journal(
     inbox: &SyncSender<Event>,
     names: &SyncSender<Unresolved>,
 ) {
-    let mut scanners = Scanners::default();
-    eyes.iter().for_each(|eye| scanners.add(eye, zone));
+    let mut scanners = Scanners::new(eyes, zone);
     let mut failures = Vec::new();
     let mut n_entries = 0;
     journal::follow(query, start, stop, &mut |news| {
@@ -224,9 +230,10 @@ pub(crate) fn follow_journal(
                 Event::JournalTrouble { jails, why: why.to_owned() }
             }
             journal::News::Entry { line, time, reading, cursor, more } => {
-                let now = scanners.turn_to(reading);
-                let look = |it: &mut Scanner| it.dated_line(line, time, now);
-                failures.extend(scanners.look(look, reading, names));
+                let Scanners { eyes, pass } = scanners.turn_to(reading);
+                pass.dated_line(line, time, Timestamp::now(), |eye, outcome| {
+                    failures.extend(eyes[eye].failure(outcome, reading, names));
+                });
                 n_entries += 1;
                 if more && n_entries < MAX_ENTRIES {
                     return ControlFlow::Continue(());
@@ -246,14 +253,15 @@ pub(crate) fn follow_journal(
 }
 
 impl Eye {
-    /// The failure of a hit; none where it only names a host: the failure follows, once the name
-    /// is resolved, or never.
+    /// The failure of a line, if it is one; none where it only names a host: the failure follows,
+    /// once the name is resolved, or never.
     fn failure(
         &self,
-        hit: Hit,
+        outcome: Outcome,
         reading: Reading,
         names: &SyncSender<Unresolved>,
     ) -> Option<Failure> {
+        let Outcome::Failure(hit) = outcome else { return None };
         let subject = match hit.kind {
             IdKind::Id => Subject::Id(hit.id.clone()),
             IdKind::Address | IdKind::Name => Subject::from(hit.id.as_str()),
