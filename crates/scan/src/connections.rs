@@ -5,7 +5,7 @@
 //! connection, `mlfgained` clears it of what is pending. Followed step by step from fail2ban's
 //! `server/filter.py`, `_mergeFailure`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -68,7 +68,7 @@ struct Remembered {
 /// The connections of one log.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    known: HashMap<Arc<str>, Remembered>,
+    known: BTreeMap<Arc<str>, Remembered>,
     /// Oldest first; those whose number is not known any more were forgotten.
     order: VecDeque<(u64, Arc<str>)>,
     n_ever: u64,

@@ -50,17 +50,24 @@ impl Groups {
         Self { named, content, alternatives, tuples }
     }
 
-    /// The fields of `before`, and over them what the last search of `searcher`, which was in
-    /// `text`, caught: every group, those that took no part in the match as unset.
-    pub(crate) fn caught(&self, searcher: &Searcher, text: &str, before: &Fields) -> Fields {
-        let mut fields = before.roomy(self.named.len() + 2, text.len());
-        let fresh = fields.entries.is_empty();
-        for (number, name) in self.named.iter().filter(|(number, _)| Some(*number) != self.content)
-        {
-            let value = fields.store(searcher.group(*number, text));
-            match fresh {
-                true => fields.entries.push((Arc::clone(name), value)),
-                false => fields.put(name, value),
+    /// What the last search of `searcher`, which was in `text`, caught: every group, those that
+    /// took no part in the match as unset. `room` is for more of them.
+    pub(crate) fn caught(&self, searcher: &Searcher, text: &str, room: &Fields) -> Fields {
+        let entries = Vec::with_capacity(self.named.len() + room.entries.len() + 2);
+        let text_room = String::with_capacity(text.len() + room.text.len());
+        let mut fields = Fields { entries, text: text_room };
+        self.catch(searcher, text, &mut fields);
+        fields
+    }
+
+    /// The same in the memory of other fields.
+    pub(crate) fn catch(&self, searcher: &Searcher, text: &str, fields: &mut Fields) {
+        fields.entries.clear();
+        fields.text.clear();
+        for (number, name) in &self.named {
+            if Some(*number) != self.content {
+                let value = fields.store(searcher.group(*number, text));
+                fields.entries.push((Arc::clone(name), value));
             }
         }
         for Merged { from, into } in &self.alternatives {
@@ -77,7 +84,6 @@ impl Groups {
             parts.push(fields.text(from).map(str::to_owned));
             fields.put(into, Value::Tuple(parts));
         }
-        fields
     }
 
     /// The content that the last search of `searcher` caught, if it is not empty.
@@ -158,13 +164,14 @@ impl Fields {
         }
     }
 
-    /// A copy with room for more entries and bytes.
-    fn roomy(&self, n_entries: usize, n_bytes: usize) -> Self {
-        let mut entries = Vec::with_capacity(self.entries.len() + n_entries);
-        entries.extend_from_slice(&self.entries);
-        let mut text = String::with_capacity(self.text.len() + n_bytes);
-        text.push_str(&self.text);
-        Self { entries, text }
+    /// Adds the fields of `before` that these do not have, set or not.
+    pub(crate) fn underlay(&mut self, before: &Self) {
+        for (name, value) in &before.entries {
+            if !self.entries.iter().any(|(known, _)| known == name) {
+                let value = self.copy(&before.text, value.clone());
+                self.entries.push((Arc::clone(name), value));
+            }
+        }
     }
 
     fn store(&mut self, text: Option<&str>) -> Value {

@@ -57,9 +57,18 @@ pub(crate) struct Matcher {
     connections: Connections,
     /// The last lines, where `maxlines` is more than one.
     lines: Vec<CutLine>,
-    /// The content of a line by `prefregex`; kept for its memory.
-    content: String,
+    /// What `prefregex` made of the last line; kept for its memory.
+    entered: Entered,
     pub(crate) budget: Budget,
+}
+
+/// What `prefregex` made of a line.
+#[derive(Debug, Default)]
+struct Entered {
+    /// What it caught.
+    before: Fields,
+    /// What the other expressions go on with, with its end; empty where that is the whole.
+    content: String,
 }
 
 /// What an expression matched.
@@ -81,7 +90,7 @@ impl Matcher {
             ignored: searchers(&filter.ignored),
             connections: Connections::default(),
             lines: Vec::new(),
-            content: String::new(),
+            entered: Entered::default(),
             budget: Budget::default(),
             filter,
         }
@@ -89,26 +98,30 @@ impl Matcher {
 
     /// Looks for failures in `line`, of which `text` is what is left without its date; only the
     /// expressions that are `wanted` can match.
-    pub(crate) fn find(&mut self, line: Line<'_>, text: &str, wanted: Rules) -> Vec<Outcome> {
+    pub(crate) fn find(
+        &mut self,
+        line: Line<'_>,
+        text: &str,
+        wanted: Rules,
+        found: &mut Vec<Outcome>,
+    ) {
         let filter = Arc::clone(&self.filter);
         if filter.max_lines > 1 {
-            return self.find_in_several(&filter, line);
+            return self.find_in_several(&filter, line, found);
         }
-        let mut found = Vec::new();
         let whole = Subject::new(text);
         if filter.ignores_first()
             && let Some(index) = self.ignored(whole, line.reach, wanted)
         {
-            return vec![Outcome::Ignored(index)];
+            return found.push(Outcome::Ignored(index));
         }
-        let mut content = std::mem::take(&mut self.content);
-        let entered = self.enter(&filter, whole, &mut content);
-        let inner = if content.is_empty() { whole } else { Subject::new(&content) };
-        if let Some(before) = entered {
-            self.find_inside(&filter, line, &before, inner, wanted, &mut found);
+        let mut entered = std::mem::take(&mut self.entered);
+        if self.enter(&filter, whole, &mut entered) {
+            let Entered { before, content } = &entered;
+            let inner = if content.is_empty() { whole } else { Subject::new(content) };
+            self.find_inside(&filter, line, before, inner, wanted, found);
         }
-        self.content = content;
-        found
+        self.entered = entered;
     }
 
     /// Goes on with what `prefregex` left of a line, `before` being what it caught.
@@ -131,7 +144,8 @@ impl Matcher {
                 found.push(Outcome::Ignored(index));
             } else if let Some(time) = line.time {
                 let (searcher, rule) = (&self.failures[failregex], &filter.failures[failregex]);
-                let fields = rule.groups.caught(searcher, text.text, before);
+                let mut fields = rule.groups.caught(searcher, text.text, before);
+                fields.underlay(before);
                 let lines = vec![line.parts().concat()];
                 found.extend(self.outcome(Match { failregex, fields, lines }, line, time));
             } else {
@@ -146,21 +160,22 @@ impl Matcher {
 
     /// The same where expressions look at the last lines together, and take the lines of a
     /// match away.
-    fn find_in_several(&mut self, filter: &Filter, line: Line<'_>) -> Vec<Outcome> {
+    fn find_in_several(&mut self, filter: &Filter, line: Line<'_>, found: &mut Vec<Outcome>) {
         let mut lines = std::mem::take(&mut self.lines);
         lines.push(line.cut());
         lines.drain(..lines.len().saturating_sub(filter.max_lines));
         let mut text = join(&lines);
         self.lines = lines.clone();
-        let mut found = Vec::new();
         if filter.ignores_first()
             && let Some(index) = self.ignored(Subject::new(&text), line.reach, Rules::ALL)
         {
-            return vec![Outcome::Ignored(index)];
+            return found.push(Outcome::Ignored(index));
         }
-        let mut content = String::new();
-        let entered = self.enter(filter, Subject::new(&text), &mut content);
-        let Some(before) = entered else { return found };
+        let mut entered = Entered::default();
+        if !self.enter(filter, Subject::new(&text), &mut entered) {
+            return;
+        }
+        let Entered { before, content } = entered;
         if !content.is_empty() {
             let after = content.strip_suffix('\n').unwrap_or(&content).to_owned();
             self.lines = vec![CutLine { after, ..CutLine::default() }];
@@ -171,7 +186,8 @@ impl Matcher {
             if !searcher.search(Subject::new(&text), &mut self.budget) {
                 continue;
             }
-            let fields = filter.failures[failregex].groups.caught(searcher, &text, &before);
+            let mut fields = filter.failures[failregex].groups.caught(searcher, &text, &before);
+            fields.underlay(&before);
             let span = searcher.span(0).unwrap_or_default();
             let parted = part(&lines, &text, span, &skipped(&fields));
             let matched_text = join(&parted.matched);
@@ -195,27 +211,20 @@ impl Matcher {
                 break;
             }
         }
-        found
     }
 
-    /// Passes `prefregex`: what it caught, and in `content` what goes on, if that is less than
-    /// the whole; none if it is no match.
-    fn enter(
-        &mut self,
-        filter: &Filter,
-        text: Subject<'_>,
-        content: &mut String,
-    ) -> Option<Fields> {
-        content.clear();
-        let (Some(prefix), Some(rule)) = (&mut self.prefix, &filter.prefix) else {
-            return Some(Fields::default());
-        };
+    /// Passes `prefregex`, if it matches.
+    fn enter(&mut self, filter: &Filter, text: Subject<'_>, entered: &mut Entered) -> bool {
+        entered.content.clear();
+        let (Some(prefix), Some(rule)) = (&mut self.prefix, &filter.prefix) else { return true };
         if !prefix.search(text, &mut self.budget) {
-            return None;
+            return false;
         }
-        let found = rule.groups.content(prefix, text.text);
-        content.extend(found.into_iter().flat_map(|found| [found, "\n"]));
-        Some(rule.groups.caught(prefix, text.text, &Fields::default()))
+        if let Some(content) = rule.groups.content(prefix, text.text) {
+            entered.content.extend([content, "\n"]);
+        }
+        rule.groups.catch(prefix, text.text, &mut entered.before);
+        true
     }
 
     /// The number of the `ignoreregex` that matches; the last one, where all are looked at.

@@ -31,6 +31,8 @@ struct Group {
     wanted: Vec<Rules>,
     /// The line without its date; kept for its memory.
     text: String,
+    /// What became of the line in one filter; kept for its memory.
+    found: Vec<Outcome>,
 }
 
 impl Pass {
@@ -121,6 +123,7 @@ impl Group {
             wanted: vec![Rules::ALL; members.len()],
             members,
             text: String::new(),
+            found: Vec::new(),
         }
     }
 
@@ -142,10 +145,9 @@ impl Group {
                 continue;
             }
             let last_text = self.dating.last_text();
-            let found = member.find(dated, last_text, &self.text, wanted, now, Reach::First);
-            if let Some(outcome) = found.into_iter().next() {
-                told(place, outcome);
-            }
+            let moment = (now, Reach::First);
+            member.find(dated, last_text, &self.text, wanted, moment, &mut self.found);
+            self.found.drain(..).for_each(|outcome| told(place, outcome));
         }
     }
 }

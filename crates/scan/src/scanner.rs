@@ -102,31 +102,35 @@ pub struct Scanner {
     dating: Dating,
     /// The line without its date; kept for its memory.
     text: String,
+    /// What became of the last line; kept for its memory.
+    found: Vec<Outcome>,
 }
 
 impl Scanner {
     /// A scanner that has seen nothing yet.
     pub fn new(filter: Arc<Filter>, settings: Settings) -> Self {
         let dating = Dating::new(&filter.dates);
-        Self { member: Member::new(filter, settings), dating, text: String::new() }
+        let member = Member::new(filter, settings);
+        Self { member, dating, text: String::new(), found: Vec::new() }
     }
 
     /// Looks at a line, with or without its end, at the time it is `now`.
     pub fn line(&mut self, line: &[u8], now: Timestamp) -> Outcome {
-        let mut outcomes = self.look(line, None, now, Reach::First);
-        outcomes.pop().unwrap_or(Outcome::Missed)
+        self.look(line, None, now, Reach::First);
+        self.found.pop().unwrap_or(Outcome::Missed)
     }
 
     /// Looks at an entry whose date is known, as a journal's is: none is looked for in its text.
     pub fn dated_line(&mut self, line: &[u8], at: Timestamp, now: Timestamp) -> Outcome {
-        let mut outcomes = self.look(line, Some(at), now, Reach::First);
-        outcomes.pop().unwrap_or(Outcome::Missed)
+        self.look(line, Some(at), now, Reach::First);
+        self.found.pop().unwrap_or(Outcome::Missed)
     }
 
     /// Looks at a line with every expression, as fail2ban-regex does: all that matched, in
     /// order, and nothing for a line that was missed. `at` is the date where it is known.
     pub fn every(&mut self, line: &[u8], at: Option<Timestamp>, now: Timestamp) -> Vec<Outcome> {
-        self.look(line, at, now, Reach::Every)
+        self.look(line, at, now, Reach::Every);
+        std::mem::take(&mut self.found)
     }
 
     /// The filter it works with.
@@ -144,14 +148,9 @@ impl Scanner {
         self.member.statistics(&self.dating)
     }
 
-    fn look(
-        &mut self,
-        line: &[u8],
-        at: Option<Timestamp>,
-        now: Timestamp,
-        reach: Reach,
-    ) -> Vec<Outcome> {
-        let Self { member, dating, text } = self;
+    fn look(&mut self, line: &[u8], at: Option<Timestamp>, now: Timestamp, reach: Reach) {
+        let Self { member, dating, text, found } = self;
+        found.clear();
         member.begin();
         let filter = Arc::clone(&member.filter);
         let line = filter.encoding.decode(without_end(line));
@@ -162,10 +161,12 @@ impl Scanner {
         text.clear();
         text.extend([dated.before, dated.after, "\n"]);
         let mut wanted = [Rules::ALL];
-        if filter.sieves() && !filter.sieve.sift(text, &mut wanted) {
-            return Vec::new();
+        if filter.sieves() {
+            filter.sieve.sift(text, &mut wanted);
         }
-        member.find(dated, dating.last_text(), text, wanted[0], now, reach)
+        if !wanted[0].is_empty() {
+            member.find(dated, dating.last_text(), text, wanted[0], (now, reach), found);
+        }
     }
 }
 
@@ -206,9 +207,9 @@ impl Member {
         last_text: &str,
         text: &str,
         wanted: Rules,
-        now: Timestamp,
-        reach: Reach,
-    ) -> Vec<Outcome> {
+        (now, reach): (Timestamp, Reach),
+        found: &mut Vec<Outcome>,
+    ) {
         let time = match dated.when {
             When::Own(moment) => moment.resolve(self.clock(now)).map(|time| (time, true)),
             When::Last(time) => Some((time, true)),
@@ -218,10 +219,10 @@ impl Member {
         };
         let too_old = |since| time.is_some_and(|(time, _)| time < since);
         if self.settings.since.is_some_and(too_old) {
-            return Vec::new();
+            return;
         }
         let raw = self.settings.raw;
-        self.matcher.find(Line { dated, last_text, time, now, reach, raw }, text, wanted)
+        self.matcher.find(Line { dated, last_text, time, now, reach, raw }, text, wanted, found);
     }
 }
 

@@ -128,8 +128,8 @@ impl Sieve {
         Self { finder, owners, always }
     }
 
-    /// Writes what of each filter may match `text` to `wanted`; says whether that is anything.
-    pub(crate) fn sift(&self, text: &str, wanted: &mut [Rules]) -> bool {
+    /// Writes what of each filter may match `text` to `wanted`.
+    pub(crate) fn sift(&self, text: &str, wanted: &mut [Rules]) {
         wanted.copy_from_slice(&self.always);
         match &self.finder {
             Finder::Nothing => {}
@@ -146,7 +146,6 @@ impl Sieve {
                 }
             }
         }
-        wanted.iter().any(|rules| !rules.is_empty())
     }
 
     fn want(&self, literal: usize, wanted: &mut [Rules]) {

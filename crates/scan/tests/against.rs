@@ -637,6 +637,10 @@ fn filters() {
             prefregex: text("^ (?:<F-USER>root</F-USER> )?<F-CONTENT>.*</F-CONTENT>"),
             ..spec(&["^(?:user <F-USER>\\S+</F-USER> )?.*<ADDR>"])
         },
+        FilterSpec {
+            prefregex: text("^ (?:<F-USER>root</F-USER> )?<F-CONTENT>.*</F-CONTENT>"),
+            ..spec(&["^(?:user <F-ALT_USER>\\S+</F-ALT_USER> )?.*<ADDR>"])
+        },
         FilterSpec { prefregex: text("<HOST>"), ..spec(&["closed", "failed|Failed"]) },
         spec(&[
             "(?:user <F-ALT_USER_1>root</F-ALT_USER_1>|login <F-ALT_USER>\\w+</F-ALT_USER>)? .*<ADDR>",

@@ -3,7 +3,7 @@
 //! They read what their template's expression would, and nothing else: wherever the expression
 //! could take more of the line, or less, they leave the line to it. A test compares both.
 
-use super::pattern::{MONTHS, Years};
+use super::pattern::Years;
 use super::stamp::{Moment, Stamp};
 
 /// A form that is read byte by byte.
@@ -36,7 +36,7 @@ impl Hot {
 fn syslog(line: &[u8]) -> Option<(usize, Stamp)> {
     const LEN: usize = "Jan 23 21:59:59".len();
     let (stamp, rest) = line.split_at_checked(LEN)?;
-    let month = MONTHS.iter().position(|name| begins(stamp, name.as_bytes()))?;
+    let month = Some(month(&stamp[..3])?);
     let day = match [stamp[4], stamp[5]] {
         [b' ', low] => pair([b'0', low], 1, 9)?,
         digits => pair(digits, 1, 31)?,
@@ -51,8 +51,7 @@ fn syslog(line: &[u8]) -> Option<(usize, Stamp)> {
         [found, ..] if found.is_ascii() && !is_word(*found) && !matches!(found, b' ' | b'.') => {}
         _ => return None,
     }
-    let (month, day) = (Some(i8::try_from(month + 1).ok()?), Some(day));
-    Some((LEN, Stamp { month, day, hour, minute, second, ..Stamp::default() }))
+    Some((LEN, Stamp { month, day: Some(day), hour, minute, second, ..Stamp::default() }))
 }
 
 fn iso(line: &[u8], years: Years) -> Option<(usize, Stamp)> {
@@ -84,8 +83,7 @@ fn access(line: &[u8], years: Years) -> Option<(usize, Stamp)> {
         return None;
     }
     let day = Some(pair([stamp[0], stamp[1]], 1, 31)?);
-    let month = MONTHS.iter().position(|name| begins(&stamp[3..], name.as_bytes()))?;
-    let month = Some(i8::try_from(month + 1).ok()?);
+    let month = Some(month(&stamp[3..6])?);
     let year = Some(year(&stamp[7..11], years)?);
     let (hour, minute, second) = clock(&stamp[12..], 23)?;
     let (len, offset) = match rest {
@@ -172,7 +170,21 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Whether `stamp` begins with the first three letters of a month, the first one large.
-fn begins(stamp: &[u8], name: &[u8]) -> bool {
-    stamp[0] == name[0].to_ascii_uppercase() && stamp[1..3] == name[1..3]
+/// The month that these three letters mean, the first one large.
+fn month(name: &[u8]) -> Option<i8> {
+    Some(match name {
+        b"Jan" => 1,
+        b"Feb" => 2,
+        b"Mar" => 3,
+        b"Apr" => 4,
+        b"May" => 5,
+        b"Jun" => 6,
+        b"Jul" => 7,
+        b"Aug" => 8,
+        b"Sep" => 9,
+        b"Oct" => 10,
+        b"Nov" => 11,
+        b"Dec" => 12,
+        _ => return None,
+    })
 }

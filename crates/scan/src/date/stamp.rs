@@ -91,8 +91,9 @@ impl Stamp {
     }
 
     fn resolve(self, clock: Clock<'_>) -> Option<Timestamp> {
-        let written_year = self.year.unwrap_or_else(|| clock.civil().year());
-        let found = self.date(written_year, clock)?;
+        let guesses = self.year.is_none() || (self.month.is_none() && self.day.is_none());
+        let now = if guesses { clock.civil() } else { DateTime::MAX };
+        let found = self.date(self.year.unwrap_or(now.year()), now)?;
         let time = jiff::civil::Time::new(self.hour, self.minute, self.second, 0).ok()?;
         let offset = self.offset.or(clock.offset);
         let mut local = found.date.to_datetime(time);
@@ -100,10 +101,10 @@ impl Stamp {
             local = local.checked_sub(SignedDuration::from_mins(i64::from(minutes))).ok()?;
         }
         // Both guesses compare with the local time even where `local` is UTC by now.
-        if found.today && local > clock.civil() {
+        if found.today && local > now {
             local = local.checked_sub(Span::new().days(1)).ok()?;
         }
-        if self.year.is_none() && local > clock.civil().checked_add(Span::new().days(1)).ok()? {
+        if self.year.is_none() && local > now.checked_add(Span::new().days(1)).ok()? {
             // The day as written, even where the offset moved it to another.
             let date = Date::new(found.date.year() - 1, found.date.month(), found.date.day());
             local = date.ok()?.to_datetime(local.time());
@@ -112,7 +113,7 @@ impl Stamp {
         zone.to_ambiguous_timestamp(local).compatible().ok()
     }
 
-    fn date(self, year: i16, clock: Clock<'_>) -> Option<Day> {
+    fn date(self, year: i16, now: DateTime) -> Option<Day> {
         if year < 1 {
             return None;
         }
@@ -127,8 +128,7 @@ impl Stamp {
                 Date::new(year, 1, 1).ok()?.checked_add(Span::new().days(day - 1)).ok()?
             }
             (None, None, None) => {
-                let today = clock.civil();
-                let date = Date::new(year, today.month(), today.day()).ok()?;
+                let date = Date::new(year, now.month(), now.day()).ok()?;
                 return Some(Day { date, today: true });
             }
             _ => return None,
