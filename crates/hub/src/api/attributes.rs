@@ -2,6 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 use rusqlite::Connection;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::draft::{Draft, drafts};
@@ -159,28 +160,40 @@ fn added(outcomes: Vec<Result<Saved, Errors>>) -> Result<Answer, Fault> {
     if saved.is_empty() {
         return Err(not_added(Value::Object(errors)));
     }
-    let mut body = Map::new();
-    match &*saved {
-        [(attribute, tags)] if alone => {
-            let shape = |it| AttributeTagShape::new(attribute, it);
-            body.insert("Attribute".to_owned(), json!(AttributeShape::added(attribute)));
-            let tags: Vec<_> = tags.iter().map(shape).collect();
-            body.insert("AttributeTag".to_owned(), json!(tags));
-        }
+    let errors = (!errors.is_empty()).then_some(errors);
+    Ok(match &*saved {
+        [(attribute, tags)] if alone => Answer::json(&AddedOne {
+            attribute: AttributeShape::added(attribute),
+            tags: tags.iter().map(|it| AttributeTagShape::new(attribute, it)).collect(),
+        }),
         saved => {
-            let shape = |(attribute, tags): &Saved| {
-                let mut shape = AttributeShape::added(attribute);
-                shape.tags = tags.iter().map(|it| TagShape::plain(&it.tag)).collect();
-                json!(shape)
-            };
-            let list = saved.iter().map(shape).collect();
-            body.insert("Attribute".to_owned(), Value::Array(list));
+            Answer::json(&AddedList { attributes: saved.iter().map(of_list).collect(), errors })
         }
-    }
-    if !errors.is_empty() {
-        body.insert("errors".to_owned(), Value::Object(errors));
-    }
-    Ok(Answer::json(&body))
+    })
+}
+
+fn of_list((attribute, tags): &Saved) -> AttributeShape<'_> {
+    let mut shape = AttributeShape::added(attribute);
+    shape.tags = tags.iter().map(|it| TagShape::plain(&it.tag)).collect();
+    shape
+}
+
+/// The answer to one attribute.
+#[derive(Serialize)]
+struct AddedOne<'a> {
+    #[serde(rename = "Attribute")]
+    attribute: AttributeShape<'a>,
+    #[serde(rename = "AttributeTag")]
+    tags: Vec<AttributeTagShape<'a>>,
+}
+
+/// The answer to a list of them.
+#[derive(Serialize)]
+struct AddedList<'a> {
+    #[serde(rename = "Attribute")]
+    attributes: Vec<AttributeShape<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Errors>,
 }
 
 fn not_added(errors: Value) -> Fault {

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Never, ORGANISATION, OrganisationShape, SightingShape, TagShape, instant, text};
+use super::{
+    Never, ORGANISATION, OrganisationShape, SightingShape, TagShape, instant, number, value,
+};
 use crate::store::Organisation;
 use crate::store::attribute::Attribute;
 use crate::store::event::Event;
@@ -13,11 +15,11 @@ use crate::store::tag::Attached;
 /// An attribute: alone, in a list, or in its event. What is `None` is left out.
 #[derive(Serialize)]
 pub(crate) struct AttributeShape<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     event_id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     object_id: i64,
     object_relation: Option<&'a str>,
     category: &'a str,
@@ -28,9 +30,9 @@ pub(crate) struct AttributeShape<'a> {
     value2: Option<&'a str>,
     to_ids: bool,
     uuid: Uuid,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     timestamp: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     distribution: i64,
     sharing_group_id: &'static str,
     comment: &'a str,
@@ -40,7 +42,7 @@ pub(crate) struct AttributeShape<'a> {
     first_seen: Option<i64>,
     #[serde(serialize_with = "instant")]
     last_seen: Option<i64>,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "value")]
     value: &'a misp::value::Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) event_uuid: Option<Uuid>,
@@ -110,11 +112,11 @@ impl<'a> AttributeShape<'a> {
 #[derive(Clone, Serialize)]
 pub(crate) struct EventOfAttribute<'a> {
     org_id: &'static str,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     distribution: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     publish_timestamp: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
     info: &'a str,
     orgc_id: &'static str,
@@ -138,23 +140,23 @@ impl<'a> EventOfAttribute<'a> {
 /// What a found attribute says of its event when context is asked for.
 #[derive(Serialize)]
 pub(crate) struct EventContext<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
     orgc_id: &'static str,
     org_id: &'static str,
     date: &'a str,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     threat_level_id: i64,
     info: &'a str,
     published: bool,
     uuid: Uuid,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     analysis: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     timestamp: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     distribution: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     publish_timestamp: i64,
     sharing_group_id: &'static str,
     extends_uuid: &'a str,
@@ -190,9 +192,9 @@ impl<'a> EventContext<'a> {
 /// What a found attribute says of its object.
 #[derive(Serialize)]
 pub(crate) struct ObjectOfAttribute {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     distribution: i64,
     sharing_group_id: &'static str,
 }
@@ -206,13 +208,13 @@ impl ObjectOfAttribute {
 /// A tag in the answer to one added attribute.
 #[derive(Serialize)]
 pub(crate) struct AttributeTagShape<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     attribute_id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     event_id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     tag_id: i64,
     local: bool,
     relationship_type: Option<&'static str>,

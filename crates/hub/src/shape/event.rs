@@ -4,7 +4,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::tag::EventTagShape;
-use super::{AttributeShape, Never, ORGANISATION, ObjectShape, OrganisationShape, TagShape, text};
+use super::{
+    AttributeShape, Never, ORGANISATION, ObjectShape, OrganisationShape, TagShape, number,
+};
 use crate::store::Organisation;
 use crate::store::event::Event;
 use crate::store::tag::Attached;
@@ -12,27 +14,27 @@ use crate::store::tag::Attached;
 /// An event with what it holds. The lists are `None` where only metadata was asked for.
 #[derive(Serialize)]
 pub(crate) struct EventShape<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
     orgc_id: &'static str,
     org_id: &'static str,
     date: &'a str,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     threat_level_id: i64,
     info: &'a str,
     published: bool,
     uuid: Uuid,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     attribute_count: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     analysis: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     timestamp: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     distribution: i64,
     proposal_email_lock: bool,
     locked: bool,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     publish_timestamp: i64,
     sharing_group_id: &'static str,
     disable_correlation: bool,
@@ -118,30 +120,30 @@ impl<'a> EventShape<'a> {
 /// A line of the index of events.
 #[derive(Serialize)]
 pub(crate) struct EventLine<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
     org_id: &'static str,
     date: &'a str,
     info: &'a str,
     uuid: Uuid,
     published: bool,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     analysis: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     attribute_count: i64,
     orgc_id: &'static str,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     timestamp: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     distribution: i64,
     sharing_group_id: &'static str,
     proposal_email_lock: bool,
     locked: bool,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     threat_level_id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     publish_timestamp: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     sighting_timestamp: i64,
     disable_correlation: bool,
     extends_uuid: &'a str,
@@ -188,11 +190,11 @@ impl<'a> EventLine<'a> {
 /// An event as `events/index` with `minimal` lists it.
 #[derive(Serialize)]
 pub(crate) struct EventMinimal {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     timestamp: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     sighting_timestamp: i64,
     published: bool,
     uuid: Uuid,

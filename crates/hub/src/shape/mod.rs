@@ -6,8 +6,7 @@ mod object;
 mod sighting;
 mod tag;
 
-use std::fmt::Display;
-
+use misp::value::Value;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -27,8 +26,15 @@ const ORGANISATION: &str = "1";
 /// A list that the hub never fills: proposals, galaxies, reports.
 type Never = [(); 0];
 
-fn text<T: Display, S: Serializer>(it: &T, out: S) -> Result<S::Ok, S::Error> {
-    out.collect_str(it)
+fn number<S: Serializer>(it: &i64, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(itoa::Buffer::new().format(*it))
+}
+
+fn value<S: Serializer>(it: &Value, out: S) -> Result<S::Ok, S::Error> {
+    match it.second.is_empty() {
+        true => out.serialize_str(&it.first),
+        false => out.collect_str(it),
+    }
 }
 
 fn instant<S: Serializer>(it: &Option<i64>, out: S) -> Result<S::Ok, S::Error> {

@@ -3,13 +3,13 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{AttributeShape, Never, instant, text};
+use super::{AttributeShape, Never, instant, number};
 use crate::store::object::Object;
 
 /// An object with its parts.
 #[derive(Serialize)]
 pub(crate) struct ObjectShape<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
     name: &'a str,
     #[serde(rename = "meta-category")]
@@ -17,12 +17,12 @@ pub(crate) struct ObjectShape<'a> {
     description: &'a str,
     template_uuid: &'a str,
     template_version: &'a str,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     event_id: i64,
     uuid: Uuid,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     timestamp: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     distribution: i64,
     sharing_group_id: &'static str,
     comment: &'a str,

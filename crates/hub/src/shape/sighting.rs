@@ -3,7 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{ORGANISATION, OrganisationShape, text};
+use super::{ORGANISATION, OrganisationShape, number, value};
 use crate::store::Organisation;
 use crate::store::attribute::Attribute;
 use crate::store::event::Event;
@@ -12,18 +12,18 @@ use crate::store::sighting::Sighting;
 /// A sighting; where it stands in an attribute or in a search, with more.
 #[derive(Serialize)]
 pub(crate) struct SightingShape<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     attribute_id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     event_id: i64,
     org_id: &'static str,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     date_sighting: i64,
     uuid: Uuid,
     source: &'a str,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     r#type: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<String>,
@@ -72,13 +72,13 @@ impl<'a> SightingShape<'a> {
 /// What a found sighting says of its attribute.
 #[derive(Serialize)]
 pub(crate) struct AttributeOfSighting<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
     uuid: Uuid,
     r#type: &'a str,
     category: &'a str,
     to_ids: bool,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "value")]
     value: &'a misp::value::Value,
 }
 
@@ -98,7 +98,7 @@ impl<'a> AttributeOfSighting<'a> {
 /// What a found sighting says of its event.
 #[derive(Serialize)]
 pub(crate) struct EventOfSighting<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
     uuid: Uuid,
     orgc_id: &'static str,

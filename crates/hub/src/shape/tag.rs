@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::text;
+use super::number;
 use crate::store::tag::{Attached, Tag};
 
 /// A tag; each place shows other parts of it.
 #[derive(Serialize)]
 pub(crate) struct TagShape<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
     name: &'a str,
     colour: &'a str,
@@ -117,11 +117,11 @@ impl<'a> TagShape<'a> {
 /// A tag on a line of the index of events.
 #[derive(Serialize)]
 pub(super) struct EventTagShape<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     event_id: i64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     tag_id: i64,
     local: bool,
     relationship_type: &'static str,
@@ -131,7 +131,7 @@ pub(super) struct EventTagShape<'a> {
 
 #[derive(Serialize)]
 struct TagOfLine<'a> {
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     id: i64,
     name: &'a str,
     colour: &'a str,

@@ -36,6 +36,9 @@ const MAX_GROUP: usize = 256;
 /// Idle connections for reading that are kept; each holds its own page cache.
 const MAX_IDLE_READERS: usize = 4;
 
+/// Kibibytes of pages that the writer keeps.
+const WRITER_CACHE: i64 = 32 * 1_024;
+
 /// Prepared statements that each connection keeps: all fixed ones, and the usual searches.
 const CACHED_STATEMENTS: usize = 128;
 
@@ -106,6 +109,8 @@ impl Store {
         let mut db = Connection::open(path)?;
         prepare(&db)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
+        // Random uuids touch pages all over: with SQLite's 2 MB the writer reads half of them anew.
+        db.pragma_update(None, "cache_size", -WRITER_CACHE)?;
         // An answer is a promise: FULL flushes with each commit, and commits are shared.
         db.pragma_update(None, "synchronous", "FULL")?;
         match db.pragma_query_value(None, "user_version", |row| row.get(0))? {
