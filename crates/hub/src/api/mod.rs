@@ -11,12 +11,11 @@ mod search;
 mod sightings;
 mod tags;
 
-pub(crate) use self::events::{Content, Whole};
-
 use std::sync::Arc;
 
 use axum::http::Method;
 
+pub(crate) use self::events::{Content, Whole};
 use crate::answer::{Answer, Fault};
 use crate::keys::Role;
 use crate::request::{Body, Request};

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -75,20 +75,7 @@ impl Running {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Reply {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n");
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        if !body.is_empty() || method == "POST" {
-            head += &format!("Content-Length: {}\r\n", body.len());
-        }
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(b"\r\n").unwrap();
-        stream.write_all(body).unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        parsed(&bytes)
+        ask(self.address, method, path, headers, body).unwrap()
     }
 
     /// A request with JSON and a key, as a client of MISP sends it.
@@ -131,20 +118,42 @@ impl Drop for Running {
     }
 }
 
-fn parsed(bytes: &[u8]) -> Reply {
-    let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").expect("a head that ends");
+/// Sends one request on a connection of its own; an error when no whole answer comes.
+pub(crate) fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Reply> {
+    let mut stream = TcpStream::connect(address)?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    if !body.is_empty() || method == "POST" {
+        head += &format!("Content-Length: {}\r\n", body.len());
+    }
+    stream.write_all(&[head.as_bytes(), b"\r\n", body].concat())?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    parsed(&bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+fn parsed(bytes: &[u8]) -> Option<Reply> {
+    let end = bytes.windows(4).position(|it| it == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     let headers: Vec<(String, String)> = lines
         .filter_map(|it| it.split_once(": "))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let rest = bytes[end + 4..].to_vec();
+    let body = bytes[end + 4..].to_vec();
     if status == 100 {
-        return parsed(&rest);
+        return parsed(&body);
     }
-    Reply { status, headers, body: rest }
+    Some(Reply { status, headers, body })
 }
 
 /// A body without the lengths between its pieces.
