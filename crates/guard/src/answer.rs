@@ -2,13 +2,16 @@
 //!
 //! Who waits for a ban waits here, so that the loop never does.
 
+use std::fs;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use control::Refusal;
 use control::guard::{GuardAnswer, GuardRequest};
+use control::{Caller, Refusal};
+use jail::Subject;
 
 use crate::run::Event;
 
@@ -54,6 +57,7 @@ impl Feed {
 
 /// Puts `request` to the loop and waits for its answer.
 pub(crate) fn answer(
+    caller: &Caller,
     request: GuardRequest,
     inbox: &SyncSender<Event>,
     feed: &Arc<Feed>,
@@ -64,7 +68,50 @@ pub(crate) fn answer(
     if let GuardRequest::BansSince { after, wait_ms, .. } = request {
         feed.wait_beyond(after, Duration::from_millis(wait_ms.into()).min(MAX_WAIT));
     }
+    if let GuardRequest::Ban { subjects, force: false, .. } = &request {
+        spare_the_caller(caller, subjects)?;
+    }
     let (reply, answer) = sync_channel(1);
     inbox.send(Event::Asked(request, reply)).map_err(|_| Refusal::Stopping)?;
     answer.recv().map_err(|_| Refusal::Stopping)?
+}
+
+/// Refuses to ban the address that the caller's own session comes from.
+fn spare_the_caller(caller: &Caller, subjects: &[Subject]) -> Result<(), Refusal> {
+    // Without the right to look, or without such a session, nobody is to be spared.
+    let environment = fs::read(format!("/proc/{}/environ", caller.pid)).unwrap_or_default();
+    let Some(session) = session_address(&environment) else { return Ok(()) };
+    let is_it = |it: &&Subject| match it {
+        Subject::Addr(addr) => *addr == session,
+        Subject::Net(net) => net.contains(&session),
+        Subject::Id(_) => false,
+    };
+    match subjects.iter().find(is_it) {
+        Some(own) => Err(Refusal::Failed(format!(
+            "your own session comes from {session}, and {own} would end it; `--force` bans it all \
+             the same"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The client's address in `SSH_CONNECTION`, as sshd(8) sets it.
+fn session_address(environment: &[u8]) -> Option<IpAddr> {
+    let mut variables = environment.split(|&byte| byte == 0);
+    let connection = variables.find_map(|it| it.strip_prefix(b"SSH_CONNECTION="))?;
+    let client = str::from_utf8(connection).ok()?.split(' ').next()?;
+    Some(client.parse::<IpAddr>().ok()?.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_where_a_session_comes_from() {
+        let environment = b"HOME=/root\0SSH_CONNECTION=192.0.2.7 52000 192.0.2.1 22\0A=b\0";
+        assert_eq!(session_address(environment), "192.0.2.7".parse().ok());
+        assert_eq!(session_address(b"SSH_CONNECTION=UNKNOWN\0"), None);
+        assert_eq!(session_address(b""), None);
+    }
 }

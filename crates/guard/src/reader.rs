@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jail::judge::Reading;
@@ -28,6 +28,9 @@ const MAX_ENTRIES: u32 = 256;
 
 /// How often the names of `ignoreip` are resolved anew.
 const RESOLVE_EVERY: Duration = Duration::from_secs(600);
+
+/// How long nothing is read at the start because of them.
+const FRIENDS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much of a line is kept as evidence: what people and MISP look at, and not what somebody
 /// sends to fill our memory.
@@ -74,6 +77,25 @@ pub(crate) struct Batch {
     pub(crate) failures: Vec<Failure>,
     pub(crate) reading: Reading,
     pub(crate) progress: Option<Progress>,
+}
+
+/// Whether the names of `ignoreip` were resolved for the first time: nobody is banned before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Friends(Arc<(Mutex<bool>, Condvar)>);
+
+impl Friends {
+    fn are_known(&self) {
+        let (known, changed) = &*self.0;
+        *known.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+    }
+
+    /// Waits until they are known; not for ever, as names may never resolve.
+    pub(crate) fn wait(&self) {
+        let (known, changed) = &*self.0;
+        let lock = known.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(changed.wait_timeout_while(lock, FRIENDS_PATIENCE, |known| !*known));
+    }
 }
 
 /// Turns the follower's news into events of the loop.
@@ -301,7 +323,12 @@ fn shorten(mut line: String) -> String {
 
 /// Resolves names until nobody sends any, on a thread of its own: an answer may take half a
 /// minute. Those of `ignoreip` come first, and again and again.
-pub(crate) fn resolve(names: &Receiver<Unresolved>, ignored: &[String], inbox: &SyncSender<Event>) {
+pub(crate) fn resolve(
+    names: &Receiver<Unresolved>,
+    ignored: &[String],
+    friends: &Friends,
+    inbox: &SyncSender<Event>,
+) {
     let mut due = Instant::now();
     loop {
         if Instant::now() >= due {
@@ -312,6 +339,7 @@ pub(crate) fn resolve(names: &Receiver<Unresolved>, ignored: &[String], inbox: &
                     return;
                 }
             }
+            friends.are_known();
         }
         let unresolved = match names.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(unresolved) => unresolved,

@@ -20,7 +20,7 @@ use crate::command::{Commands, Queue};
 use crate::firewall::{Blocking, Firewall, FirewallError, blocking};
 use crate::follow::{Follower, Source, Stop};
 use crate::journal::{self, Query};
-use crate::reader::{self, Eye, Reader, UseDns};
+use crate::reader::{self, Eye, Friends, Reader, UseDns};
 use crate::run::{Event, Post, Run};
 use crate::store::{Store, StoreError};
 use crate::words::chain;
@@ -151,8 +151,8 @@ impl Guard {
             Some(path) => {
                 let (inbox, feed) = (inbox.clone(), Arc::clone(&feed));
                 let accounts = Accounts::of_host()?;
-                Some(Server::listen(&path, accounts, move |_caller, request| {
-                    answer::answer(request, &inbox, &feed)
+                Some(Server::listen(&path, accounts, move |caller, request| {
+                    answer::answer(caller, request, &inbox, &feed)
                 })?)
             }
             None => None,
@@ -186,16 +186,24 @@ impl Guard {
         run.restore()?;
         let ignored = run.names();
 
+        let friends = Friends::default();
         spawn("guard-names", {
-            let inbox = inbox.clone();
-            move || reader::resolve(&unresolved, &ignored, &inbox)
+            let (inbox, friends) = (inbox.clone(), friends.clone());
+            move || reader::resolve(&unresolved, &ignored, &friends, &inbox)
         })?;
         let mut following = vec![spawn("guard-follow", {
-            let stop = stop.clone();
-            move || follow(follower, &stop, reader)
+            let (stop, friends) = (stop.clone(), friends.clone());
+            move || {
+                friends.wait();
+                follow(follower, &stop, reader);
+            }
         })?];
-        for thread in journal_threads {
-            following.push(spawn("guard-journal", thread)?);
+        for read in journal_threads {
+            let friends = friends.clone();
+            following.push(spawn("guard-journal", move || {
+                friends.wait();
+                read();
+            })?);
         }
         let stopper = Stopper { inbox };
         let thread = spawn("guard", move || {
