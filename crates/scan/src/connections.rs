@@ -5,7 +5,8 @@
 //! connection, `mlfgained` clears it of what is pending. Followed step by step from fail2ban's
 //! `server/filter.py`, `_mergeFailure`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -65,10 +66,32 @@ struct Remembered {
     until: Timestamp,
 }
 
+/// FNV-1a: the ids are short, and so few that nobody gains by making them collide.
+#[derive(Debug)]
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
 /// The connections of one log.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    known: BTreeMap<Arc<str>, Remembered>,
+    known: HashMap<Arc<str>, Remembered, BuildHasherDefault<Fnv>>,
     /// Oldest first; those whose number is not known any more were forgotten.
     order: VecDeque<(u64, Arc<str>)>,
     n_ever: u64,
