@@ -100,11 +100,17 @@ pub(crate) struct Used {
 pub(crate) fn used(folder: &Path) -> io::Result<Used> {
     let mut used = Used::default();
     for name in finished(folder)? {
-        let mut parts = name.split('.').skip(1).map(|part| part.parse::<u64>().unwrap_or(1));
-        used.n_records += parts.next().unwrap_or(1);
-        used.n_bytes += parts.next().unwrap_or(1);
+        let size = size(&name);
+        used.n_records += size.n_records;
+        used.n_bytes += size.n_bytes;
     }
     Ok(used)
+}
+
+/// How much a file holds, by its name; a foreign one counts as one small record.
+pub(crate) fn size(name: &str) -> Used {
+    let mut parts = name.split('.').skip(1).map(|part| part.parse().unwrap_or(1));
+    Used { n_records: parts.next().unwrap_or(1), n_bytes: parts.next().unwrap_or(1) }
 }
 
 /// The files that are whole, oldest first.

@@ -257,13 +257,14 @@ impl Changes<'_> {
     /// Remembers that a file of the spool is in the outbox, and why it is bad if it is.
     pub(crate) fn take(&self, file: &str, why: Option<&str>) -> rusqlite::Result<()> {
         self.tx
-            .execute("INSERT OR REPLACE INTO taken (file, why) VALUES (?1, ?2)", params![file, why])
+            .prepare_cached("INSERT OR REPLACE INTO taken (file, why) VALUES (?1, ?2)")?
+            .execute(params![file, why])
             .map(drop)
     }
 
-    /// Forgets a file of the spool that is gone.
-    pub(crate) fn forget_taken(&self, file: &str) -> rusqlite::Result<()> {
-        self.tx.execute("DELETE FROM taken WHERE file = ?1", [file]).map(drop)
+    /// Forgets the files of the spool that were taken: they are gone.
+    pub(crate) fn forget_taken(&self) -> rusqlite::Result<()> {
+        self.tx.execute("DELETE FROM taken", []).map(drop)
     }
 
     /// Counts a ban that the policy kept.

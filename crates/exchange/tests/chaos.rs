@@ -9,34 +9,20 @@ mod stand_in;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use bench::{PATIENCE, address, ban, database, setup};
+use bench::{PATIENCE, address, ban, database, setup, wait_for};
 use exchange::{Destination, Ended, EventChoice, Mode, Report, Setup, Stop, run, spool};
-use stand_in::{KEY, StandIn, Trouble};
+use stand_in::{Chance, KEY, StandIn};
 
 /// Offenders that are reported, repeats among them.
 const N_REPORTS: u32 = 20_000;
 /// How often the exchange is killed.
-const N_KILLS: u32 = 15;
+const N_KILLS: u32 = 12;
 /// Where the child finds its state folder, and the urls of the two servers.
 const STATE: &str = "EXCHANGE_CHAOS_STATE";
 const URLS: &str = "EXCHANGE_CHAOS_URLS";
-
-/// Numbers by chance that are the same in each run.
-struct Chance(u64);
-
-impl Chance {
-    /// A number below `end`.
-    fn below(&mut self, end: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as u32 % end
-    }
-}
 
 fn destinations(state: &Path, urls: &[String]) -> Vec<Destination> {
     let key_file = state.join("misp.key");
@@ -62,6 +48,16 @@ fn child() {
     run(setup, &Stop::default()).unwrap();
 }
 
+/// A process that is killed (-9) when it is let go.
+struct Mortal(Child);
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 fn start(state: &Path, urls: &[String]) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
@@ -78,19 +74,16 @@ fn every_offender_arrives_once() {
     let state = folder.path();
     fs::write(state.join("misp.key"), KEY).unwrap();
     let servers = [StandIn::start(), StandIn::start()];
-    let urls: Vec<String> = servers.iter().map(StandIn::url).collect();
+    let urls = servers.each_ref().map(StandIn::url);
     for server in &servers {
         server.add_event(true);
     }
-    let is_over = AtomicBool::new(false);
     let (servers, distinct) = thread::scope(|scope| {
-        let failing = scope.spawn(|| fail_at_random(servers, &is_over));
         let reporting = scope.spawn(|| report_all(state));
-        kill_at_random(state, &urls);
-        let distinct = reporting.join().unwrap();
-        is_over.store(true, Ordering::SeqCst);
-        (failing.join().unwrap(), distinct)
+        let servers = kill_at_random(state, servers);
+        (servers, reporting.join().unwrap())
     });
+    servers.iter().for_each(|server| server.state().chance = None);
     let mode = Mode::UntilEmpty { limit: PATIENCE * 2 };
     let last = Setup { mode, destinations: destinations(state, &urls), ..setup(state) };
     assert_eq!(run(last, &Stop::default()).unwrap(), Ended::Empty);
@@ -102,6 +95,8 @@ fn every_offender_arrives_once() {
         assert_eq!(server.n_sightings(), N_REPORTS as usize - distinct.len());
         assert!(server.state().events[0].published);
     }
+    let n_lost: usize = servers.iter().map(|server| server.state().n_lost).sum();
+    assert!(n_lost > 0, "no answer to an add was lost, so nothing was tried");
     let left: i64 =
         database(state).query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).unwrap();
     assert_eq!(left, 0, "nothing is left or set aside");
@@ -128,38 +123,28 @@ fn report_all(state: &Path) -> BTreeSet<String> {
     (0..n_distinct).map(address).collect()
 }
 
-fn kill_at_random(state: &Path, urls: &[String]) {
+/// Starts the exchange and kills it after some calls, again and again; the servers fail at some
+/// calls, and are restarted now and then.
+fn kill_at_random(state: &Path, mut servers: [StandIn; 2]) -> [StandIn; 2] {
+    let urls = servers.each_ref().map(StandIn::url);
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..N_KILLS {
-        let mut child = start(state, urls);
-        thread::sleep(Duration::from_millis(u64::from(100 + chance.below(600))));
-        child.kill().unwrap();
-        child.wait().unwrap();
+    for server in &servers {
+        let mut state = server.state();
+        state.chance = Some(Chance(0xd1b5_4a32_d192_ed03));
+        // A batch is cut in halves first, and there are more calls to fail at.
+        state.max_batch = Some(250);
     }
-}
-
-fn fail_at_random(mut servers: [StandIn; 2], is_over: &AtomicBool) -> [StandIn; 2] {
-    const TROUBLES: [Trouble; 8] = [
-        Trouble::Broken,
-        Trouble::AnswerLost,
-        Trouble::HalfAnswer,
-        Trouble::Proxy,
-        Trouble::Denied,
-        Trouble::Maintenance,
-        Trouble::Closed,
-        Trouble::Hangs,
-    ];
-    let mut chance = Chance(0xd1b5_4a32_d192_ed03);
-    while !is_over.load(Ordering::SeqCst) {
-        thread::sleep(Duration::from_millis(u64::from(20 + chance.below(100))));
-        let trouble = TROUBLES[chance.below(8) as usize];
-        servers[chance.below(2) as usize].state().troubles = vec![trouble; 2];
-        if chance.below(8) == 0 {
+    for _ in 0..N_KILLS {
+        let n_asked = |servers: &[StandIn; 2]| -> usize {
+            servers.iter().map(|server| server.state().n_asked).sum()
+        };
+        let until = n_asked(&servers) + 1 + chance.below(10) as usize;
+        let exchange = Mortal(start(state, &urls));
+        wait_for("calls", || n_asked(&servers) >= until);
+        drop(exchange);
+        if chance.below(4) == 0 {
             servers = servers.map(StandIn::restart);
         }
-    }
-    for server in &servers {
-        server.state().troubles.clear();
     }
     servers
 }

@@ -38,6 +38,42 @@ pub(crate) enum Trouble {
     Hangs,
 }
 
+const TROUBLES: [Trouble; 9] = [
+    Trouble::AnswerLost,
+    Trouble::HalfAnswer,
+    Trouble::Broken,
+    Trouble::RateLimited,
+    Trouble::Proxy,
+    Trouble::Denied,
+    Trouble::Maintenance,
+    Trouble::Closed,
+    Trouble::Hangs,
+];
+
+/// Numbers by chance that are the same in each run.
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) as u32 % end
+    }
+
+    /// One call in four goes wrong. A lost answer to an add is the hardest of all: what was asked
+    /// for is done, and nobody knows.
+    fn trouble(&mut self, path: &str) -> Option<Trouble> {
+        let is_add = path.starts_with("/attributes/add/");
+        match self.below(4) {
+            0 if is_add => Some([Trouble::AnswerLost, Trouble::HalfAnswer][self.below(2) as usize]),
+            0 => Some(TROUBLES[self.below(9) as usize]),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Attribute {
     pub(crate) uuid: String,
@@ -90,10 +126,16 @@ pub(crate) struct State {
     pub(crate) lacks: HashSet<&'static str>,
     /// What the next calls come to, before anything else.
     pub(crate) troubles: Vec<Trouble>,
+    /// What the calls after those come to.
+    pub(crate) chance: Option<Chance>,
+    /// How often it was called, whatever it came to.
+    pub(crate) n_asked: usize,
     /// Bodies that hold this are answered 500.
     pub(crate) poison: Option<String>,
     /// More attributes in one call are answered 413.
     pub(crate) max_batch: Option<usize>,
+    /// Answers that were lost though attributes had been added.
+    pub(crate) n_lost: usize,
     /// How often each call was made.
     pub(crate) calls: BTreeMap<String, usize>,
 }
@@ -225,7 +267,11 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, stopping: &AtomicBool) {
         }
         let trouble = {
             let mut state = state.lock().unwrap();
-            if state.troubles.is_empty() { None } else { Some(state.troubles.remove(0)) }
+            state.n_asked += 1;
+            match state.troubles.is_empty() {
+                false => Some(state.troubles.remove(0)),
+                true => state.chance.as_mut().and_then(|it| it.trouble(&request.path)),
+            }
         };
         let mut to = stream;
         let say = |mut to: &TcpStream, status: u16, kind: &str, extra: &str, body: &str| {
@@ -261,11 +307,20 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, stopping: &AtomicBool) {
                 false
             }
             Some(Trouble::AnswerLost) => {
-                answer(&mut state.lock().unwrap(), &request);
+                let mut state = state.lock().unwrap();
+                let (status, _) = answer(&mut state, &request);
+                state.n_lost +=
+                    usize::from(request.path.starts_with("/attributes/add/") && status == 200);
                 false
             }
             Some(Trouble::HalfAnswer) => {
-                let (status, body) = answer(&mut state.lock().unwrap(), &request);
+                let (status, body) = {
+                    let mut state = state.lock().unwrap();
+                    let (status, body) = answer(&mut state, &request);
+                    state.n_lost +=
+                        usize::from(request.path.starts_with("/attributes/add/") && status == 200);
+                    (status, body)
+                };
                 let body = body.to_string();
                 let head = format!(
                     "HTTP/1.1 {status} X\r\nContent-Type: {json_kind}\r\nContent-Length: {}\r\n\r\n",
