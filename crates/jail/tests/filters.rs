@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod debian;
 mod disk;
 mod ours;
 mod own_samples;
@@ -18,7 +19,8 @@ use jail::config::{Select, read};
 use scan::{Filter, Scanner};
 use serde_json::Value;
 
-use disk::{Disk, debian};
+use debian::debian;
+use disk::Disk;
 
 /// How much of what fail2ban calls failures a filter of ours must catch, in percent.
 const LEAST_CAUGHT: usize = 95;

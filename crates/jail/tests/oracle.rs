@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod debian;
 mod disk;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use std::process::Command;
 use jail::config::{Action, Configuration, Fault, Jail, Select, read};
 use serde_json::{Value, json};
 
-use disk::{Disk, debian};
+use debian::debian;
+use disk::Disk;
 
 /// The options that fail2ban sends as they are, in its order.
 const PLAIN: [&str; 16] = [

@@ -1,13 +1,10 @@
-//! A folder on disk, read as configuration; and what Debian's package of fail2ban left on it.
+//! A folder on disk, read as configuration.
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jail::config::Files;
-
-/// Where Debian's package keeps its configuration.
-pub(crate) const ETC: &str = "/etc/fail2ban";
 
 /// Files as they lie on disk.
 pub(crate) struct Disk;
@@ -30,15 +27,4 @@ impl Files for Disk {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Debian's configuration, where it is installed; on CI it must be.
-pub(crate) fn debian() -> Option<PathBuf> {
-    let etc = PathBuf::from(ETC);
-    if etc.join("jail.conf").exists() {
-        return Some(etc);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{ETC} is missing: install Debian's fail2ban");
-    println!("skipped: {ETC} is missing");
-    None
 }

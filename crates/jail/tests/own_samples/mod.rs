@@ -11,7 +11,7 @@ use std::process::Command;
 
 use scan::Filter;
 
-use crate::disk::debian;
+use crate::debian::debian;
 use crate::ours;
 
 /// Filters whose forgeries fail2ban's samples hold already.
