@@ -1,5 +1,7 @@
 //! A request as MISP reads it: `/controller/action/argument/name:value`, and a body.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, Method, header};
 use serde_json::{Map, Value};
 
@@ -8,12 +10,12 @@ use crate::keys::KeyRecord;
 /// Parts of a path that are looked at; no call has more.
 const MAX_SEGMENTS: usize = 32;
 
-/// A request whose key is known.
+/// A request whose key is known. A clone shares the body.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) path: Path,
-    pub(crate) body: Body,
+    pub(crate) body: Arc<Body>,
     /// Whose key it carries.
     pub(crate) holder: KeyRecord,
     /// When it came, in epoch seconds.

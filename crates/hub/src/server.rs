@@ -236,7 +236,7 @@ impl Server {
                 {
                     return too_often(too_many, &path.target);
                 }
-                let request = Request { method, path, body, holder, now };
+                let request = Request { method, path, body: Arc::new(body), holder, now };
                 let answer = self.api.answer(&request);
                 audit(&request, &answer);
                 answer

@@ -48,7 +48,7 @@ pub(super) fn add(api: &Api, request: &Request) -> Result<Answer, Fault> {
         Some("0") => Duplicate::Update,
         _ => Duplicate::Refuse,
     };
-    let body = match &request.body {
+    let body = match &*request.body {
         Body::Data(body) => body,
         Body::Absent | Body::Unread | Body::Malformed => &Value::Null,
     };

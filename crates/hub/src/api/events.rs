@@ -99,16 +99,16 @@ impl EventDraft {
                 Err(_) => refuse("date", "Expected date format: YYYY-MM-DD"),
             }
         }
-        for (field, place) in [("uuid", true), ("extends_uuid", false)] {
-            let Some(given) = given(field).and_then(text).filter(|it| !it.is_empty()) else {
-                continue;
-            };
-            match (Uuid::try_parse(&given), place) {
-                (Ok(uuid), true) => it.uuid = Some(uuid),
-                (Ok(uuid), false) => it.extends_uuid = Some(uuid.to_string()),
-                (Err(_), _) => refuse(field, "Please provide a valid RFC 4122 UUID"),
+        let mut uuid = |field: &str| {
+            let given = given(field).and_then(text).filter(|it| !it.is_empty())?;
+            let uuid = Uuid::try_parse(&given).ok();
+            if uuid.is_none() {
+                refuse(field, "Please provide a valid RFC 4122 UUID");
             }
-        }
+            uuid
+        };
+        it.uuid = uuid("uuid");
+        it.extends_uuid = uuid("extends_uuid").map(|it| it.to_string());
         it
     }
 

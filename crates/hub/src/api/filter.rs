@@ -99,7 +99,7 @@ impl Search {
                  passed parameters via a JSON body, make sure you use POST requests.",
             ));
         }
-        if request.body == Body::Unread {
+        if *request.body == Body::Unread {
             return Err(Fault::misplaced(
                 "The body is not declared as JSON. This request has been blocked to avoid an \
                  unfiltered request: send Content-Type: application/json.",

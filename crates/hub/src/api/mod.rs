@@ -47,7 +47,7 @@ impl Api {
 
     fn call(&self, request: &Request) -> Result<Answer, Fault> {
         let call = call(&request.path.controller, &request.path.action).ok_or_else(not_found)?;
-        if request.body == Body::Malformed {
+        if *request.body == Body::Malformed {
             return Err(malformed());
         }
         let reading = matches!(request.method, Method::GET | Method::HEAD);

@@ -113,7 +113,7 @@ impl Clause {
         }
     }
 
-    /// `test` is SQL with one question mark, which stands for a list.
+    /// `test` makes the SQL that asks for one of a list of terms.
     fn terms(&mut self, terms: &Terms, test: impl Fn(&[String]) -> (String, Vec<Sql>)) {
         if !terms.any.is_empty() {
             let (sql, values) = test(&terms.any);
@@ -154,26 +154,24 @@ fn one_of(expression: &str, terms: &[String]) -> (String, Vec<Sql>) {
     (sql, values)
 }
 
-/// Attributes by value: the whole of it, or one half.
+/// Attributes by value: by one half of it, or by the whole of a composite.
 fn by_value(terms: &[String]) -> (String, Vec<Sql>) {
-    let (first, values1) = one_of("value1", terms);
-    let (second, values2) = one_of("value2", terms);
-    let (whole, values3) = one_of("value1 || '|' || value2", terms);
-    let sql = format!(
+    let is_composite = |it: &String| it.contains('|') || it.contains('%');
+    let (first, mut values) = one_of("value1", terms);
+    let (second, more) = one_of("value2", terms);
+    values.extend(more);
+    // Each half has an index, which an OR of both would not use.
+    let mut sql = format!(
         "attribute.id IN (SELECT id FROM attribute WHERE {first}
-             UNION SELECT id FROM attribute WHERE value2 != '' AND {second}
-             UNION SELECT id FROM attribute WHERE value2 != '' AND {whole})"
+             UNION SELECT id FROM attribute WHERE value2 != '' AND {second}"
     );
-    // Composites by the whole are rare, and found by their first half.
-    let composite = terms.iter().any(|it| it.contains('|') || it.contains('%'));
-    if composite {
-        return (sql, [values1, values2, values3].concat());
+    if terms.iter().any(is_composite) {
+        let (whole, more) = one_of("value1 || '|' || value2", terms);
+        values.extend(more);
+        sql += &format!(" UNION SELECT id FROM attribute WHERE value2 != '' AND {whole}");
     }
-    let sql = format!(
-        "attribute.id IN (SELECT id FROM attribute WHERE {first}
-             UNION SELECT id FROM attribute WHERE value2 != '' AND {second})"
-    );
-    (sql, [values1, values2].concat())
+    sql.push(')');
+    (sql, values)
 }
 
 fn by_event_tag(column: &str, terms: &[String]) -> (String, Vec<Sql>) {
