@@ -231,6 +231,13 @@ impl Filter {
         &self.spec
     }
 
+    /// The expressions of `failregex` that every line is tried with, because no literal is known
+    /// that a match must hold: they make a filter slow.
+    pub fn unsieved(&self) -> Vec<usize> {
+        let required = self.required();
+        (0..self.failures.len()).filter(|&index| required[index].is_none()).collect()
+    }
+
     /// Whether `ignoreregex` is looked at before `failregex`, and not after it: where it saves
     /// work, by fail2ban's measure.
     pub(crate) fn ignores_first(&self) -> bool {
