@@ -22,13 +22,16 @@ use crate::backoff::{LONGEST_MISCONFIGURED, backoff};
 use crate::connect::{ConnectError, Connection};
 use crate::destination::EventChoice;
 use crate::plan::{Plan, Settled};
-use crate::store::{DestinationRow, EventRow, Known, Row, Store, StoreError, Trouble};
+use crate::store::{Changes, DestinationRow, EventRow, Known, Row, Store, StoreError, Trouble};
 
 /// The most attributes or sightings in one call: beyond it MISP gains no speed, and a lost answer
 /// costs more.
 pub(crate) const MAX_BATCH: usize = 1_000;
 /// How often an item is tried alone that MISP answers 5xx to while it answers others.
 const MAX_TRIES: u32 = 5;
+
+/// Steps with a smaller batch before a larger one is tried: one that times out costs a minute.
+const CAREFUL_STEPS: u32 = 50;
 
 /// The store, shared by the threads of this process.
 pub(crate) type Shared = Arc<Mutex<Store>>;
@@ -41,6 +44,8 @@ pub(crate) struct Deliverer {
     connection: Connection,
     /// Smaller than [`MAX_BATCH`] after a call that was too large or took too long.
     batch: usize,
+    /// Steps until a larger batch is tried again.
+    n_careful: u32,
 }
 
 /// How this process delivers, wherever to.
@@ -87,12 +92,14 @@ enum Sent {
     Answered(Result<(), Refusal>),
     /// The server fails at this item alone, for this reason.
     Suspect(String),
+    /// Nothing is wrong with the item; an administrator has to act first.
+    NotAllowed(String),
 }
 
 impl Deliverer {
     pub(crate) fn new(store: Shared, row: DestinationRow, manner: Manner) -> Self {
         let connection = Connection::default();
-        Self { store, row, manner, connection, batch: MAX_BATCH }
+        Self { store, row, manner, connection, batch: MAX_BATCH, n_careful: 0 }
     }
 
     /// Goes on after a pause, with what is on disk about the destination now.
@@ -150,7 +157,7 @@ impl Deliverer {
             self.sight(event, &rows, now)?;
         }
         if talks {
-            self.batch = (self.batch * 2).min(MAX_BATCH);
+            self.grow_batch();
             self.succeed(now)?;
         }
         Ok(())
@@ -213,12 +220,10 @@ impl Deliverer {
                                 tally.n_added += 1;
                             }
                         }
-                        None => tally.again(
-                            changes,
-                            row,
-                            "MISP holds it and finds it not",
-                            self.retry_at(row, now),
-                        )?,
+                        None => {
+                            let why = "MISP says that it holds the value, and does not find it";
+                            tally.suspect(changes, row, why, self.retry_at(row, now))?;
+                        }
                     },
                     Sent::Answered(Err(Refusal::UuidTaken)) => {
                         changes.know(event.id, value, ours, true)?;
@@ -230,8 +235,9 @@ impl Deliverer {
                         tally.refused.push(format!("{value} ({why})"));
                     }
                     Sent::Suspect(why) => {
-                        tally.again(changes, row, why, self.retry_at(row, now))?
+                        tally.suspect(changes, row, why, self.retry_at(row, now))?;
                     }
+                    Sent::NotAllowed(why) => tally.not_allowed(changes, row, why, now)?,
                 }
             }
             changes.count_added(event.id, tally.n_added)?;
@@ -279,7 +285,7 @@ impl Deliverer {
             Err(Broken::Misp(MispError::Misconfigured {
                 why: why @ Misconfigured::NoRight(_),
                 ..
-            })) => rows.iter().map(|_| Sent::Suspect(why.to_string())).collect(),
+            })) => rows.iter().map(|_| Sent::NotAllowed(why.to_string())).collect(),
             Err(error) => {
                 self.forget_if_gone(event, &error)?;
                 return Err(error);
@@ -327,8 +333,9 @@ impl Deliverer {
                         tally.refused.push(format!("{} ({why})", row.ban.value));
                     }
                     Sent::Suspect(why) => {
-                        tally.again(changes, row, why, self.retry_at(row, now))?
+                        tally.suspect(changes, row, why, self.retry_at(row, now))?;
                     }
+                    Sent::NotAllowed(why) => tally.not_allowed(changes, row, why, now)?,
                 }
             }
             Ok(())
@@ -363,10 +370,19 @@ impl Deliverer {
         let (first, second) = items.split_at(items.len() / 2);
         if too_much == TooMuch::Size {
             self.batch = first.len();
+            self.n_careful = CAREFUL_STEPS;
         }
         let mut sent = self.send(first, call)?;
         sent.extend(self.send(second, call)?);
         Ok(sent)
+    }
+
+    /// Tries a larger batch, some steps after one was too large.
+    fn grow_batch(&mut self) {
+        match self.n_careful.checked_sub(1) {
+            Some(left) => self.n_careful = left,
+            None => self.batch = (self.batch * 2).min(MAX_BATCH),
+        }
     }
 
     fn attribute(&self, event: &EventRow, row: &Row) -> Attribute {
@@ -473,26 +489,43 @@ pub(crate) fn lock(store: &Shared) -> MutexGuard<'_, Store> {
 #[derive(Default)]
 struct Tally {
     n_added: usize,
+    /// For the first time.
     n_again: usize,
+    not_allowed: Option<String>,
     refused: Vec<String>,
     deleted: Vec<String>,
 }
 
 impl Tally {
     /// Tries a row again later, or sets it aside after the last try.
-    fn again(
+    fn suspect(
         &mut self,
-        changes: &crate::store::Changes<'_>,
+        changes: &Changes<'_>,
         row: &Row,
         why: &str,
         until: Timestamp,
     ) -> rusqlite::Result<()> {
-        let n_tried = row.n_tried + 1;
-        if n_tried >= MAX_TRIES {
+        if row.n_tried + 1 >= MAX_TRIES {
             self.refused.push(format!("{} ({why})", row.ban.value));
             return changes.refuse(row.id, why);
         }
-        self.n_again += 1;
+        self.n_again += usize::from(row.n_tried == 0);
+        changes.postpone(row.id, until, why)
+    }
+
+    /// Tries a row again, until somebody has given the key the right.
+    fn not_allowed(
+        &mut self,
+        changes: &Changes<'_>,
+        row: &Row,
+        why: &str,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        if row.n_tried == 0 {
+            self.n_again += 1;
+            self.not_allowed = Some(why.to_owned());
+        }
+        let until = now.checked_add(LONGEST_MISCONFIGURED).unwrap_or(Timestamp::MAX);
         changes.postpone(row.id, until, why)
     }
 
@@ -502,6 +535,9 @@ impl Tally {
         }
         if self.n_again > 0 {
             info!(target: LOG, "{name}: {} not {what} yet, and tried again", self.n_again);
+        }
+        if let Some(why) = &self.not_allowed {
+            warn!(target: LOG, "{name}: not {what}: {why}");
         }
         for value in &self.deleted {
             info!(target: LOG, "{name}: {value} is not added again: an analyst deleted it");

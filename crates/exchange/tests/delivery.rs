@@ -191,11 +191,19 @@ fn a_key_that_may_not_sight_still_adds() {
     let to = bench.to();
     bench.report(&[report(&to, "45.33.32.156", 0), report(&to, "45.33.32.156", 60)]);
     bench.report(&reports(&to, 5));
-    bench.deliver();
-    assert_eq!(bench.server.values().len(), 6);
-    let why: String =
-        database(bench.state()).query_row("SELECT why FROM outbox", [], |row| row.get(0)).unwrap();
-    assert!(why.contains("may not do this"), "{why}");
+    let stop = Stop::default();
+    thread::scope(|scope| {
+        let delivery = scope.spawn(|| run(setup(bench.state()), &stop).unwrap());
+        wait_for("the attributes", || bench.server.values().len() == 6);
+        wait_for("the refusal", || bench.server.n_calls("sightings/bulkSaveSightings") > 0);
+        stop.stop();
+        assert_eq!(delivery.join().unwrap(), Ended::Stopped);
+    });
+    // It waits for the right and is not set aside.
+    let (refused, why): (bool, String) = database(bench.state())
+        .query_row("SELECT refused, why FROM outbox", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert!(!refused && why.contains("may not do this"), "{why}");
 }
 
 #[test]
