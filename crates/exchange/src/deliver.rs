@@ -7,6 +7,7 @@
 //! wait for the next step and find it known.
 
 mod event;
+mod tally;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,14 +23,12 @@ use crate::backoff::{LONGEST_MISCONFIGURED, backoff};
 use crate::connect::{ConnectError, Connection};
 use crate::destination::EventChoice;
 use crate::plan::{Plan, Settled};
-use crate::store::{Changes, DestinationRow, EventRow, Known, Row, Store, StoreError, Trouble};
+use crate::store::{DestinationRow, EventRow, Known, Row, Store, StoreError, Trouble};
+use tally::Tally;
 
 /// The most attributes or sightings in one call: beyond it MISP gains no speed, and a lost answer
 /// costs more.
 pub(crate) const MAX_BATCH: usize = 1_000;
-/// How often an item is tried alone that MISP answers 5xx to while it answers others.
-const MAX_TRIES: u32 = 5;
-
 /// Steps with a smaller batch before a larger one is tried: one that times out costs a minute.
 const CAREFUL_STEPS: u32 = 50;
 
@@ -483,69 +482,6 @@ impl Deliverer {
 /// The store, whatever became of a thread that held it: SQLite undid what it had not finished.
 pub(crate) fn lock(store: &Shared) -> MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a call came to, for one line of the log.
-#[derive(Default)]
-struct Tally {
-    n_added: usize,
-    /// For the first time.
-    n_again: usize,
-    not_allowed: Option<String>,
-    refused: Vec<String>,
-    deleted: Vec<String>,
-}
-
-impl Tally {
-    /// Tries a row again later, or sets it aside after the last try.
-    fn suspect(
-        &mut self,
-        changes: &Changes<'_>,
-        row: &Row,
-        why: &str,
-        until: Timestamp,
-    ) -> rusqlite::Result<()> {
-        if row.n_tried + 1 >= MAX_TRIES {
-            self.refused.push(format!("{} ({why})", row.ban.value));
-            return changes.refuse(row.id, why);
-        }
-        self.n_again += usize::from(row.n_tried == 0);
-        changes.postpone(row.id, until, why)
-    }
-
-    /// Tries a row again, until somebody has given the key the right.
-    fn not_allowed(
-        &mut self,
-        changes: &Changes<'_>,
-        row: &Row,
-        why: &str,
-        now: Timestamp,
-    ) -> rusqlite::Result<()> {
-        if row.n_tried == 0 {
-            self.n_again += 1;
-            self.not_allowed = Some(why.to_owned());
-        }
-        let until = now.checked_add(LONGEST_MISCONFIGURED).unwrap_or(Timestamp::MAX);
-        changes.postpone(row.id, until, why)
-    }
-
-    fn tell(&self, name: &str, what: &str) {
-        if self.n_added > 0 {
-            info!(target: LOG, "{name}: {} {what}", self.n_added);
-        }
-        if self.n_again > 0 {
-            info!(target: LOG, "{name}: {} not {what} yet, and tried again", self.n_again);
-        }
-        if let Some(why) = &self.not_allowed {
-            warn!(target: LOG, "{name}: not {what}: {why}");
-        }
-        for value in &self.deleted {
-            info!(target: LOG, "{name}: {value} is not added again: an analyst deleted it");
-        }
-        for refused in &self.refused {
-            warn!(target: LOG, "{name}: refused for good and set aside: {refused}");
-        }
-    }
 }
 
 /// Whether an attribute that MISP holds is the one that this row adds, and not another host's.
