@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, Fault};
 use crate::csv;
 use crate::instant::instant;
-use crate::keys::{Keys, Role};
+use crate::keys::{Keys, KeysError, Role};
 use crate::request::Path;
 use crate::store::Store;
 use crate::store::listed::{self, Listed, Wanted};
@@ -73,14 +73,24 @@ fn wanted(keys: &Keys, path: &Path, now: i64) -> Result<Wanted, Fault> {
             None => tags.any.push(tag.to_owned()),
         }
     }
-    let curators = keys.list()?.into_iter().filter(|it| it.role >= Role::Curator);
     Ok(Wanted {
         tags,
         since,
         min_hosts,
         published: path.query("published").as_deref() == Some("1"),
-        curators: curators.map(|it| it.id).collect(),
+        curators: curators(keys)?,
     })
+}
+
+/// The keys whose false positive counts at once; a revoked one's word still does.
+pub(crate) fn curators(keys: &Keys) -> Result<Vec<u32>, KeysError> {
+    let curators = keys.list()?.into_iter().filter(|it| it.role >= Role::Curator);
+    Ok(curators.map(|it| it.id).collect())
+}
+
+/// Whether a list may name `value`: an address or a narrow prefix of the public internet.
+pub(crate) fn may_name(value: &str) -> bool {
+    network(value).is_some()
 }
 
 /// A listed address that a firewall may be told.

@@ -107,3 +107,41 @@ fn text_from_attackers_stays_text() {
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     }
 }
+
+#[test]
+fn a_false_positive_at_the_page_takes_a_value_off_the_lists() {
+    let data = tempfile::tempdir().unwrap();
+    let hub = Running::start(data.path());
+    let event = hub.post("/events/add", &json!({"info": "bans"}));
+    let id = event["Event"]["id"].as_str().unwrap();
+    let address = json!({"type": "ip-src", "value": "192.0.2.7", "comment": "sshd"});
+    hub.post(&format!("/attributes/add/{id}"), &address);
+    hub.post("/sightings/add", &json!({"value": "192.0.2.7", "source": "web-1/sshd"}));
+    let list = || {
+        let headers = [("Authorization", &*hub.reader)];
+        hub.send("GET", "/lists/ipv4.txt", &headers, b"").text()
+    };
+    let wrong = |cookie: &str, token: &str| {
+        let headers =
+            [ACCEPT, ("Cookie", cookie), ("Content-Type", "application/x-www-form-urlencoded")];
+        let form = format!("value=192.0.2.7&token={token}");
+        hub.send("POST", "/values/wrong", &headers, form.as_bytes()).status
+    };
+    let reader = cookie(&hub, &hub.reader);
+    let shown = look(&hub, "/values?value=192.0.2.7", &reader).text();
+    assert!(shown.contains("on the lists") && shown.contains("web-1/sshd"));
+    assert!(!shown.contains("/values/wrong"), "a reader is offered nothing to change");
+    let curator = cookie(&hub, &hub.curator);
+    let shown = look(&hub, "/values?value=192.0.2.7", &curator).text();
+    let token = shown.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(wrong(&curator, "guess"), 403);
+    assert_eq!(wrong(&reader, token), 403);
+    assert_eq!(wrong("", token), 302);
+    assert_eq!(list(), "192.0.2.7\n");
+    assert_eq!(wrong(&curator, token), 303);
+    assert_eq!(list(), "");
+    let shown = look(&hub, "/values?value=192.0.2.7", &curator).text();
+    assert!(shown.contains("withdrawn as a false positive"));
+    assert_eq!(look(&hub, "/values?value=%25", &curator).status, 404);
+    assert_eq!(look(&hub, "/values?value=203.0.113.1", &curator).status, 404);
+}

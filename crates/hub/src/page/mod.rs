@@ -1,11 +1,13 @@
 //! The page for people who would rather look: offenders, events, search.
 //!
 //! It needs a key, as everything does, on loopback too: any program of any user of the machine can
-//! reach a port of loopback. The key is given once to a form and becomes a session. The page reads
-//! and changes nothing, needs no script, loads nothing from elsewhere (the policy forbids both),
-//! and all that came from a log is escaped by the templates.
+//! reach a port of loopback. The key is given once to a form and becomes a session. The page
+//! changes one thing alone, a value that it calls a false positive; that form carries a token of
+//! the session. It needs no script, loads nothing from elsewhere (the policy forbids both), and all
+//! that came from a log is escaped by the templates.
 
 mod session;
+mod value;
 
 use askama::Template;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -107,7 +109,7 @@ impl Page<'_> {
                 let answer = Answer::redirect(StatusCode::SEE_OTHER, "/users/login");
                 Some(answer.with(header::SET_COOKIE, gone))
             }
-            (_, _, &Method::GET | &Method::HEAD) => {
+            _ => {
                 let holder = self.sessions.holder(visit.headers, self.keys, visit.now);
                 let shown = match holder {
                     Ok(holder) => self.shown(visit, &holder?),
@@ -115,7 +117,6 @@ impl Page<'_> {
                 };
                 Some(shown.unwrap_or_else(|fault| fault.answer(&visit.path.target)))
             }
-            _ => None,
         }
     }
 
@@ -146,7 +147,11 @@ impl Page<'_> {
     }
 
     fn shown(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
+        let is_read = matches!(*visit.method, Method::GET | Method::HEAD);
         match (&*visit.path.controller, &*visit.path.action) {
+            ("values", "wrong") if *visit.method == Method::POST => self.wrong(visit, holder),
+            _ if !is_read => Err(Fault::no_right()),
+            ("values", "index") => self.value(visit, holder),
             ("" | "events" | "attributes", "index") => self.overview(visit, holder),
             ("events", "view") => self.event(visit, holder),
             _ => Ok(self.missing(holder)),

@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
+use ring::digest;
+
 use crate::keys::{Key, KeyRecord, Keys, KeysError};
 
 /// Seconds until one must log in anew: a working day.
@@ -55,6 +57,13 @@ impl Sessions {
         let session = sessions.get(token).copied().filter(|it| it.ends > now);
         drop(sessions);
         session.map_or(Ok(None), |it| keys.numbered(it.key))
+    }
+
+    /// What a form of this session carries, so that no other site can send it: the digest of the
+    /// token, which the form's reader cannot turn back into a session.
+    pub(crate) fn form_token(headers: &HeaderMap) -> Option<String> {
+        let digest = digest::digest(&digest::SHA256, token(headers)?.as_bytes());
+        Some(digest.as_ref().iter().map(|it| format!("{it:02x}")).collect())
     }
 
     /// Ends the session of these headers, and gives the cookie that says so.

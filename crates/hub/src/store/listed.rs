@@ -35,18 +35,32 @@ pub(crate) struct Listed {
     pub(crate) n_sightings: i64,
 }
 
+/// Values that a curator, or enough sensors, called a false positive; of a list of curators and a
+/// number of votes.
+const WITHDRAWN: &str = "SELECT attribute.value1 FROM sighting
+     JOIN attribute ON attribute.id = sighting.attribute
+     WHERE sighting.type = 1
+     GROUP BY attribute.value1
+     HAVING max(sighting.reporter IN (SELECT value FROM json_each(?)))
+         OR count(DISTINCT sighting.reporter) >= ?";
+
+/// Whether `value` was withdrawn as a false positive.
+pub(crate) fn is_withdrawn(
+    db: &Connection,
+    value: &str,
+    curators: &[u32],
+) -> Result<bool, StoreError> {
+    let curators = serde_json::to_string(curators).expect("numbers become JSON");
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM ({WITHDRAWN}) WHERE value1 = ?)");
+    Ok(db.prepare_cached(&sql)?.query_row((curators, VOTES, value), |row| row.get(0))?)
+}
+
 /// What is meant for detection, live, recent enough and withdrawn by nobody who may.
 pub(crate) fn addresses(db: &Connection, wanted: &Wanted) -> Result<Vec<Listed>, StoreError> {
     let curators = serde_json::to_string(&wanted.curators).expect("numbers become JSON");
     let mut values = vec![Sql::from(curators), Sql::from(VOTES)];
-    let mut sql = "WITH withdrawn AS MATERIALIZED (
-             SELECT attribute.value1 FROM sighting
-             JOIN attribute ON attribute.id = sighting.attribute
-             WHERE sighting.type = 1
-             GROUP BY attribute.value1
-             HAVING max(sighting.reporter IN (SELECT value FROM json_each(?)))
-                 OR count(DISTINCT sighting.reporter) >= ?
-         ), seen AS MATERIALIZED (
+    let mut sql = format!(
+        "WITH withdrawn AS MATERIALIZED ({WITHDRAWN}), seen AS MATERIALIZED (
              SELECT attribute, count(*) AS n, max(date) AS last FROM sighting
              WHERE type = 0 GROUP BY attribute
          )
@@ -58,7 +72,7 @@ pub(crate) fn addresses(db: &Connection, wanted: &Wanted) -> Result<Vec<Listed>,
          WHERE deleted = 0 AND to_ids = 1
              AND type IN ('ip-src', 'ip-dst', 'ip-src|port', 'ip-dst|port')
              AND value1 NOT IN withdrawn"
-        .to_owned();
+    );
     if wanted.published {
         sql += " AND event IN (SELECT id FROM event WHERE published = 1)";
     }
