@@ -5,26 +5,30 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail by panic")]
 
+#[path = "../tests/jails/mod.rs"]
+mod jails;
 #[path = "../tests/netns/mod.rs"]
 mod netns;
 
-use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use guard::firewall::{Blocking, Change, Hook, Ports, Rule, Verdict};
-use guard::{Firewall, Guard, Nft, Setup};
-use jail::config::{Action, Backend, Jail, LogPath};
-use jail::{BanTime, Subject};
+use guard::{Firewall, Guard, Memory, Nft, Setup};
+use jail::Subject;
+use jail::config::Jail;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketType, sockopt};
 
+/// Lines of a backlog.
+const N_LINES: u32 = 1_000_000;
 /// Lines whose way is measured.
 const N_SAMPLES: u32 = 2000;
 /// Attackers that fail at once.
@@ -36,6 +40,7 @@ const N_RESTORED: u32 = 100_000;
 const NFTABLES_EVENTS: u32 = 1 << (7 - 1);
 
 fn main() {
+    lines();
     netns::within(|| {
         line_to_kernel();
         flood();
@@ -43,9 +48,43 @@ fn main() {
     });
 }
 
+/// A backlog with one failure in ten lines, of 5,000 attackers, read by a guard that only
+/// remembers; the last attacker of it tells that it was read.
+fn lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let (guard, mut log) = start(folder.path(), memory.clone());
+    let now = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let mut backlog = String::new();
+    for n in 0..N_LINES {
+        match n % 10 {
+            0 => backlog.push_str(&line(n / 10 % 5000)),
+            _ => {
+                _ = writeln!(
+                    backlog,
+                    "{now} web1 sshd[{n}]: Connection closed by 10.1.2.3 port {n}"
+                )
+            }
+        }
+    }
+    backlog.push_str(&line(9999));
+    let begun = Instant::now();
+    log.write_all(backlog.as_bytes()).unwrap();
+    while memory.bans().last().is_none_or(|(_, last)| last.addr() != addr(9999)) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let took = begun.elapsed();
+    println!(
+        "{N_LINES} lines at once, {} bans: {took:?}, {:.0} lines/s",
+        memory.bans().len(),
+        f64::from(N_LINES) / took.as_secs_f64()
+    );
+    stop(guard);
+}
+
 fn line_to_kernel() {
     let folder = tempfile::tempdir().unwrap();
-    let (guard, mut log) = start(folder.path());
+    let (guard, mut log) = start(folder.path(), Nft::new());
     let events = listen();
     let mut took: Vec<Duration> = (0..N_SAMPLES)
         .map(|n| {
@@ -71,7 +110,7 @@ fn line_to_kernel() {
 
 fn flood() {
     let folder = tempfile::tempdir().unwrap();
-    let (guard, mut log) = start(folder.path());
+    let (guard, mut log) = start(folder.path(), Nft::new());
     let lines: String = (0..N_FLOOD).map(line).collect();
     let mut kernel = Nft::new();
     let begun = Instant::now();
@@ -112,44 +151,16 @@ fn line(n: u32) -> String {
     format!("{now} login of root from {} failed\n", Subject::Addr(addr(n)))
 }
 
-fn start(folder: &Path) -> (Guard, File) {
+fn start(folder: &Path, firewall: impl Firewall + 'static) -> (Guard, File) {
     let path = folder.join("log");
     let mut log = OpenOptions::new().append(true).create(true).open(&path).unwrap();
     log.write_all(b"begun\n").unwrap();
-    let action = Action {
-        name: "nftables".to_owned(),
-        act_name: "nftables".to_owned(),
-        options: BTreeMap::new(),
-        known: BTreeMap::new(),
-    };
-    let jail = Jail {
-        name: "sshd".to_owned(),
-        filter: scan::FilterSpec {
-            failregex: vec!["login of .* from <HOST> failed$".to_owned()],
-            ..scan::FilterSpec::default()
-        },
-        backend: Backend::Files,
-        log_paths: vec![LogPath { pattern: path.display().to_string(), from_end: false }],
-        log_encoding: "auto".to_owned(),
-        journal_match: Vec::new(),
-        max_retry: 1,
-        find_time: SignedDuration::from_secs(600),
-        ban_time: BanTime::Seconds(600),
-        max_matches: 1,
-        increment: None,
-        ignore_ip: Vec::new(),
-        ignore_self: false,
-        port: "ssh".to_owned(),
-        protocol: "tcp".to_owned(),
-        actions: vec![action],
-        options: BTreeMap::new(),
-        places: BTreeMap::new(),
-    };
+    let jail = Jail { max_retry: 1, ignore_self: false, ..jails::jail("sshd", &path) };
     let guard = Guard::start(Setup {
         jails: vec![jail],
         state: Some(folder.join("guard")),
         socket: None,
-        firewall: Box::new(Nft::new()),
+        firewall: Box::new(firewall),
         zone: TimeZone::UTC,
     });
     (guard.unwrap(), log)

@@ -2,22 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
+mod jails;
 mod netns;
+mod small_disk;
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use control::ClientError;
 use control::guard::{GuardClient, GuardStatus};
 use guard::{Firewall, FirewallError, Guard, Memory, Nft, Setup, StartError};
-use jail::config::{Action, Backend, Jail, LogPath};
+use jail::config::{Backend, Jail};
 use jail::{BanTime, Failure, Subject};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
-use scan::FilterSpec;
 use tempfile::TempDir;
 
 /// How long to wait for what must happen.
@@ -39,38 +39,7 @@ impl Host {
     }
 
     fn jail(&self, name: &str) -> Jail {
-        let action = Action {
-            name: "nftables".to_owned(),
-            act_name: "nftables".to_owned(),
-            known: BTreeMap::new(),
-            options: BTreeMap::from([("port".to_owned(), "2222".to_owned())]),
-        };
-        Jail {
-            name: name.to_owned(),
-            filter: FilterSpec {
-                failregex: vec!["login of .* from <HOST> failed$".to_owned()],
-                ..FilterSpec::default()
-            },
-            backend: Backend::Files,
-            log_paths: vec![LogPath {
-                pattern: self.path(&format!("{name}.log")).display().to_string(),
-                from_end: false,
-            }],
-            log_encoding: "auto".to_owned(),
-            journal_match: Vec::new(),
-            max_retry: 3,
-            find_time: SignedDuration::from_secs(600),
-            ban_time: BanTime::Seconds(600),
-            increment: None,
-            max_matches: 3,
-            ignore_ip: vec!["203.0.113.200".to_owned()],
-            ignore_self: true,
-            port: "2222".to_owned(),
-            protocol: "tcp".to_owned(),
-            actions: vec![action],
-            options: BTreeMap::new(),
-            places: BTreeMap::new(),
-        }
+        jails::jail(name, &self.path(&format!("{name}.log")))
     }
 
     fn setup(&self, jails: Vec<Jail>, firewall: impl Firewall + 'static) -> Setup {
@@ -482,21 +451,13 @@ fn runs_the_commands_of_other_actions() {
         ("which", "first".to_owned()),
         ("which?family=inet6", "second".to_owned()),
     ];
-    let mut options: BTreeMap<String, String> =
-        options.map(|(name, text)| (name.to_owned(), text)).into();
-    let diary_of = |name: &str, options: &BTreeMap<String, String>| Action {
-        name: name.to_owned(),
-        act_name: name.to_owned(),
-        options: options.clone(),
-        known: BTreeMap::new(),
-    };
+    let mut options = options.each_ref().map(|(name, text)| (*name, text.as_str())).to_vec();
     let mut jail = host.jail("sshd");
-    jail.actions.push(diary_of("diary", &options));
+    jail.actions.push(jails::action("diary", &options));
     // A slow one, in a jail of its own, delays nobody; a failing one is only said.
     let mut slow = host.jail("slow");
-    options.insert("actionban".to_owned(), "sleep 30".to_owned());
-    options.insert("timeout".to_owned(), "1".to_owned());
-    slow.actions.push(diary_of("slow", &options));
+    options.extend([("actionban", "sleep 30"), ("timeout", "1")]);
+    slow.actions.push(jails::action("slow", &options));
     let setup = || host.setup(vec![jail.clone(), slow.clone()], Claiming(host.memory.clone()));
 
     let guard = Guard::start(setup()).unwrap();
@@ -515,4 +476,45 @@ fn runs_the_commands_of_other_actions() {
     assert!(of_sshd.contains(&"unban 203.0.113.1"), "{lines}");
     assert!(!lines.contains("inet6"), "nobody of that family came: {lines}");
     assert_eq!(lines.lines().last(), Some("stop inet4"));
+}
+
+#[test]
+fn a_full_disk_stops_no_ban_and_loses_none() {
+    small_disk::within(|| {
+        let host = Host::new();
+        let state = host.path("state/guard");
+        fs::create_dir_all(&state).unwrap();
+        small_disk::mount(&state);
+        let guard = host.start(vec![host.jail("sshd")]);
+        let filler = state.join("filler");
+        fill(&filler);
+        for n in 1..=150 {
+            host.fail("sshd", &format!("203.0.113.{n}"), 3);
+        }
+        eventually("they are banned", || host.memory.bans().len() == 150);
+        eventually("it is noted", || {
+            host.status().jails[0].notes.iter().any(|it| it.contains("guard.db"))
+        });
+        let told = host.client().bans_since(0, 1000, Duration::ZERO).unwrap();
+        assert!(told.bans.len() < 150, "what is not on the disk is not told");
+
+        fs::remove_file(filler).unwrap();
+        eventually("all are told", || {
+            host.client().bans_since(0, 1000, Duration::ZERO).unwrap().bans.len() == 150
+        });
+        assert_eq!(host.status().jails[0].notes, [""; 0]);
+        kill(guard);
+        let guard = host.start(vec![host.jail("sshd")]);
+        assert_eq!(host.client().banned(&[]).unwrap().len(), 150);
+        stop(guard);
+        small_disk::unmount(&state);
+    });
+}
+
+/// Writes until there is no room left, to the last block.
+fn fill(path: &Path) {
+    let mut filler = fs::File::create(path).unwrap();
+    for size in [64 << 10, 4096, 1] {
+        while filler.write_all(&vec![0; size]).is_ok() {}
+    }
 }

@@ -13,7 +13,7 @@ use crate::store::Record;
 use crate::words::{self, chain};
 
 /// How long until a firewall or a disk that refused is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(2);
 
 /// How soon after a look at the firewall another one is worth it.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
