@@ -4,6 +4,16 @@
 //! serves until a [`StopHandle`] says stop. tokio and axum live in the module `server` and nowhere else:
 //! what a request means is decided by plain functions on plain threads.
 //!
+//! # What it serves
+//!
+//! | path | what |
+//! |---|---|
+//! | `/events/…`, `/attributes/…`, `/objects/…`, `/sightings/…`, `/tags/…` | MISP's API, for whoever shows a key |
+//! | `/servers/getVersion`, `/users/view/me`, `/users/heartbeat` | what MISP's clients ask first |
+//! | `/feed/manifest.json`, `/feed/{uuid}.json`, `/feed/hashes.csv` | what is published, as a feed for MISPs |
+//! | `/lists/…` | addresses that are worth blocking, in the words of firewalls |
+//! | `/`, `/events/view/{id}`, `/values?value=…` | the page, for a browser that is logged in |
+//!
 //! # Where the hub differs from MISP, on purpose
 //!
 //! It answers with MISP's statuses, texts and shapes, bugs that only hurt excepted:
