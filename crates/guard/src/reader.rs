@@ -77,6 +77,8 @@ pub(crate) struct Batch {
     pub(crate) failures: Vec<Failure>,
     pub(crate) reading: Reading,
     pub(crate) progress: Option<Progress>,
+    /// Jails whose filter gave up on lines, and how often.
+    pub(crate) given_up: Vec<(String, u64)>,
 }
 
 /// Whether the names of `ignoreip` were resolved for the first time: nobody is banned before.
@@ -130,17 +132,19 @@ impl Reader {
     pub(crate) fn take(&mut self, news: News<'_>) -> ControlFlow<()> {
         let event = match news {
             News::Lines { path, whole, reading, mark } => {
-                let mut failures = Vec::new();
+                let (mut failures, mut given_up) = (Vec::new(), Vec::new());
                 if let Some(scanners) = self.scanners.get_mut(path) {
-                    let Scanners { eyes, pass } = scanners.turn_to(reading);
+                    let Scanners { eyes, pass, .. } = scanners.turn_to(reading);
                     let now = Timestamp::now();
                     for line in whole.split_inclusive(|&byte| byte == b'\n') {
                         pass.line(line, now, |eye, outcome| {
                             failures.extend(eyes[eye].failure(outcome, reading, &self.names));
                         });
                     }
+                    given_up = scanners.given_up();
                 }
-                Event::Read(Batch { failures, reading, progress: mark.map(Progress::File) })
+                let progress = mark.map(Progress::File);
+                Event::Read(Batch { failures, reading, progress, given_up })
             }
             News::Followed { path, sources } => {
                 let eyes = sources.iter().filter_map(|&it| self.eyes.get(it));
@@ -193,6 +197,8 @@ impl Reader {
 struct Scanners {
     eyes: Vec<Eye>,
     pass: Pass,
+    /// How often each filter had given up when that was told last.
+    n_given_up: Vec<u64>,
 }
 
 impl Scanners {
@@ -210,7 +216,21 @@ impl Scanners {
             ..Settings::default()
         };
         let filters = eyes.iter().map(|eye| (Arc::clone(&eye.filter), settings(eye))).collect();
-        Self { eyes, pass: Pass::new(filters) }
+        let n_given_up = vec![0; eyes.len()];
+        Self { eyes, pass: Pass::new(filters), n_given_up }
+    }
+
+    /// The jails whose filter gave up on lines since this was asked last, and how often.
+    fn given_up(&mut self) -> Vec<(String, u64)> {
+        let mut news = Vec::new();
+        for (place, told) in self.n_given_up.iter_mut().enumerate() {
+            let now = self.pass.statistics(place).n_exceeded;
+            if now > *told {
+                news.push((self.eyes[place].jail.clone(), now - *told));
+                *told = now;
+            }
+        }
+        news
     }
 
     fn jails(&self) -> impl Iterator<Item = &str> {
@@ -252,7 +272,7 @@ pub(crate) fn follow_journal(
                 Event::JournalTrouble { jails, why: why.to_owned() }
             }
             journal::News::Entry { line, time, reading, cursor, more } => {
-                let Scanners { eyes, pass } = scanners.turn_to(reading);
+                let Scanners { eyes, pass, .. } = scanners.turn_to(reading);
                 pass.dated_line(line, time, Timestamp::now(), |eye, outcome| {
                     failures.extend(eyes[eye].failure(outcome, reading, names));
                 });
@@ -264,7 +284,8 @@ pub(crate) fn follow_journal(
                 let failures = std::mem::take(&mut failures);
                 let (query, cursor) = (query.to_string(), cursor.to_owned());
                 let progress = Some(Progress::Journal { query, cursor });
-                Event::Read(Batch { failures, reading, progress })
+                let given_up = scanners.given_up();
+                Event::Read(Batch { failures, reading, progress, given_up })
             }
         };
         match inbox.send(event) {
@@ -358,7 +379,8 @@ pub(crate) fn resolve(
             .into_iter()
             .map(|addr| Failure { subject: Subject::Addr(addr.to_canonical()), ..failure.clone() })
             .collect();
-        if inbox.send(Event::Read(Batch { failures, reading, progress: None })).is_err() {
+        let batch = Batch { failures, reading, progress: None, given_up: Vec::new() };
+        if inbox.send(Event::Read(batch)).is_err() {
             return;
         }
     }

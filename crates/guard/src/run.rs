@@ -83,6 +83,8 @@ pub(crate) struct Post {
     awaited: BTreeMap<usize, String>,
     /// Files that cannot be followed, and why.
     troubles: BTreeMap<PathBuf, String>,
+    /// Searches that were given up.
+    n_given_up: u64,
 }
 
 impl Post {
@@ -96,6 +98,7 @@ impl Post {
             files: BTreeSet::new(),
             awaited: BTreeMap::new(),
             troubles: BTreeMap::new(),
+            n_given_up: 0,
         }
     }
 }
@@ -259,7 +262,10 @@ impl Run {
 
     fn take(&mut self, event: Event, now: Timestamp) -> ControlFlow<bool> {
         match event {
-            Event::Read(Batch { failures, reading, progress }) => {
+            Event::Read(Batch { failures, reading, progress, given_up }) => {
+                for (jail, n_searches) in given_up {
+                    self.note_given_up(&jail, n_searches);
+                }
                 for failure in failures {
                     let actions = self.judge.handle(judge::Event::Failure(failure, reading), now);
                     self.carry(actions);
@@ -322,6 +328,20 @@ impl Run {
 
     fn post_mut(&mut self, jail: &str) -> Option<&mut Post> {
         self.posts.iter_mut().find(|it| it.jail == jail)
+    }
+
+    /// An expression that gives up on a line counts as no match, and somebody may have meant it.
+    fn note_given_up(&mut self, jail: &str, n_searches: u64) {
+        let Some(post) = self.post_mut(jail) else { return };
+        if post.n_given_up == 0 {
+            tracing::warn!(
+                target: "fail2ban.filter",
+                "[{jail}] an expression of its filter takes too long for some lines and finds \
+                 nothing in them: somebody may write such lines to hide; `fail2misp status {jail}` \
+                 counts them"
+            );
+        }
+        post.n_given_up += n_searches;
     }
 
     /// Turns what the judge decided into what is to be done this turn.

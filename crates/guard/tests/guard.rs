@@ -518,3 +518,19 @@ fn fill(path: &Path) {
         while filler.write_all(&vec![0; size]).is_ok() {}
     }
 }
+
+#[test]
+fn lines_that_tire_an_expression_are_told() {
+    let host = Host::new();
+    let mut jail = host.jail("sshd");
+    // Each word doubles the ways to fail.
+    jail.filter.failregex.insert(0, r"^\s*odd (\w+\s?)*=<HOST>$".to_owned());
+    let guard = host.start(vec![jail]);
+    let now = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S");
+    host.write("sshd", &format!("{now} odd {}= nobody\n", "word ".repeat(45)));
+    host.fail("sshd", "203.0.113.1", 3);
+    host.bans(&[("sshd", "203.0.113.1")]);
+    let notes = &host.status().jails[0].notes;
+    assert!(notes.iter().any(|it| it.contains("took too long")), "{notes:?}");
+    stop(guard);
+}

@@ -78,6 +78,12 @@ impl Run {
         for (path, why) in &post.troubles {
             notes.push(format!("{} cannot be followed: {why}", path.display()));
         }
+        if post.n_given_up > 0 {
+            notes.push(format!(
+                "{} searches took too long and found nothing; somebody may write lines to hide",
+                post.n_given_up
+            ));
+        }
         if self.firewall_due.is_some() && post.blocking.is_some() {
             notes.push("the firewall refuses, nobody is blocked; see the log".to_owned());
         }
