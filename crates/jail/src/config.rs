@@ -1,8 +1,8 @@
 //! What a folder of fail2ban configuration says, read once into types that cannot be wrong.
 //!
-//! From the bottom up: [`ini`] reads one file, [`document`] merges the files of one name,
-//! [`interpolate`] expands `%(name)s` and [`tags`] expands `<tag>`; [`filter`], [`action`] and
-//! [`jail`] give the values their meaning. The rules are those of fail2ban 1.x, `client/*.py`.
+//! From the bottom up: `ini` reads one file, `document` merges the files of one name,
+//! `interpolate` expands `%(name)s` and `tags` expands `<tag>`; `filter`, `action` and
+//! `jail` give the values their meaning. The rules are those of fail2ban 1.x, `client/*.py`.
 
 mod action;
 mod definition;
