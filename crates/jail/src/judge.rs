@@ -12,7 +12,7 @@ mod history;
 mod ignore;
 mod standing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
@@ -119,6 +119,13 @@ pub enum Event {
         name: String,
         /// Its addresses; none where it does not resolve.
         addrs: Vec<IpAddr>,
+    },
+    /// What a file of [`Judge::files`] holds now.
+    Listed {
+        /// The file, as `ignoreip` names it.
+        file: String,
+        /// Its words: addresses, prefixes, names.
+        words: Vec<String>,
     },
     /// New rules, after a reload or a `set`: jails that stay keep their failures and bans, the bans
     /// of the others are lifted.
@@ -301,11 +308,17 @@ impl Judge {
 
     /// The names in `ignoreip` of all jails, for whoever can resolve them.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.jails.values().flat_map(|court| court.ignore.names()).map(str::to_owned).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        let names = self.jails.values().flat_map(|court| court.ignore.names());
+        let names: BTreeSet<&str> = names.collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The files in `ignoreip` of all jails (`file:/path`), for whoever can read them. After new
+    /// rules they are to be read again.
+    pub fn files(&self) -> Vec<String> {
+        let files = self.jails.values().flat_map(|court| court.ignore.files());
+        let files: BTreeSet<&str> = files.collect();
+        files.into_iter().map(str::to_owned).collect()
     }
 
     /// Whether `jail`, or any jail where `None`, would never ban `subject`.
@@ -358,6 +371,9 @@ impl Judge {
             Event::Resolved { name, addrs } => {
                 let addrs = addrs.into_iter().map(|addr| addr.to_canonical()).collect();
                 self.known.resolved.insert(name, addrs);
+            }
+            Event::Listed { file, words } => {
+                self.jails.values_mut().for_each(|court| court.ignore.fill(&file, &words));
             }
             Event::Rules(rules) => self.replace_rules(rules, out),
             Event::Deadline => {}

@@ -200,14 +200,14 @@ fn a_comment_behind_a_value_is_named() {
          ignorecommand =\n\nbantime  = 12h # 12 hours should be painful enough\n\n\
          findtime  = 360m # the sliding lookup window\n\nmaxretry = 1 # this is far from conservative. I bad hit -> banned.",
         &[
-            "/f/jail.conf:13 a: `maxretry = 1 # this is far from conservative. I bad…`: the comment counts as part of \
-             the value; put it on a line of its own",
-            "/f/jail.conf:11 a: `findtime = 360m # the sliding lookup window`: the comment counts \
+            "/f/jail.conf:4 a: `ignoreip = ::1 # add more IPs here you can trust`: the comment counts \
              as part of the value; put it on a line of its own",
             "/f/jail.conf:9 a: `bantime = 12h # 12 hours should be painful enough`: the comment counts \
              as part of the value; put it on a line of its own",
-            "/f/jail.conf:4 a: `ignoreip = ::1 # add more IPs here you can trust`: the comment counts \
+            "/f/jail.conf:11 a: `findtime = 360m # the sliding lookup window`: the comment counts \
              as part of the value; put it on a line of its own",
+            "/f/jail.conf:13 a: `maxretry = 1 # this is far from conservative. I bad…`: the comment counts as part of \
+             the value; put it on a line of its own",
         ],
     );
 }

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 /// Events of one round; enough for each rule to meet each other.
-const N_EVENTS: usize = 4000;
+const N_EVENTS: usize = 2000;
 
 /// Addresses that take turns, one of them ignored.
 const N_ADDRESSES: u64 = 12;

@@ -148,6 +148,8 @@ impl<'a> Jails<'a> {
         if jail.is_some() {
             self.unknown_options(&mut reader);
         }
+        // In the order in which they are read; what has no place comes first.
+        reader.faults.sort_by_key(|fault| fault.place.clone().map(|it| (it.file, it.line)));
         Outcome { jail, faults: reader.faults }
     }
 

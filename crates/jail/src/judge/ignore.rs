@@ -15,12 +15,21 @@ pub(super) struct IgnoreList {
     nets: Vec<IpNet>,
     /// Names, and ids of a jail that bans no addresses: a word does not tell which.
     names: Vec<String>,
+    /// Files that hold more words, each with those that were read from it.
+    files: Vec<(String, Self)>,
 }
+
+/// What a word begins with that names a file of words; fail2ban's from 1.1.1 on.
+const FILE: &str = "file:";
 
 impl IgnoreList {
     pub(super) fn new(words: &[String]) -> Self {
         let mut list = Self::default();
         for word in words {
+            if let Some(path) = word.strip_prefix(FILE) {
+                list.files.push((path.to_owned(), Self::default()));
+                continue;
+            }
             match subject(word) {
                 Subject::Addr(addr) => drop(list.addrs.insert(addr)),
                 Subject::Net(net) => list.nets.push(net),
@@ -30,8 +39,22 @@ impl IgnoreList {
         list
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+    /// The names, those of files among them.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let of_files = self.files.iter().flat_map(|(_, list)| &list.names);
+        self.names.iter().chain(of_files).map(String::as_str).collect()
+    }
+
+    /// The files to be read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|(path, _)| path.as_str())
+    }
+
+    /// Takes what `path` holds; a file named in it is not read.
+    pub(super) fn fill(&mut self, path: &str, words: &[String]) {
+        for (_, list) in self.files.iter_mut().filter(|(file, _)| file == path) {
+            *list = Self { files: Vec::new(), ..Self::new(words) };
+        }
     }
 
     /// Whether all of `subject` is ignored; `resolved` says what the names stand for.
@@ -50,9 +73,14 @@ impl IgnoreList {
         if is_covered {
             return Some(IgnoredBy::Address);
         }
-        let Subject::Addr(addr) = subject else { return None };
-        let mut addrs = self.names.iter().filter_map(|name| resolved.get(name)).flatten();
-        addrs.any(|it| it == addr).then_some(IgnoredBy::Name)
+        let is_named = |addr| {
+            let mut addrs = self.names.iter().filter_map(|name| resolved.get(name)).flatten();
+            addrs.any(|it| it == addr)
+        };
+        if matches!(subject, Subject::Addr(addr) if is_named(addr)) {
+            return Some(IgnoredBy::Name);
+        }
+        self.files.iter().find_map(|(_, list)| list.covers(subject, resolved))
     }
 }
 

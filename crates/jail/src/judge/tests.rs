@@ -180,6 +180,21 @@ fn ignores_whom_it_must() {
 }
 
 #[test]
+fn ignores_whom_a_file_lists() {
+    let ignore_ip = vec!["file:/etc/friends".to_owned()];
+    let mut judge = Judge::new(vec![Rules { ignore_ip, ..rules() }]);
+    assert_eq!((judge.files(), judge.names()), (vec!["/etc/friends".to_owned()], Vec::new()));
+    judge.fails("192.0.2.1", 0, "found 192.0.2.1 0");
+    let words = ["192.0.2.0/24", "friend.example", "file:/etc/shadow"].map(str::to_owned).to_vec();
+    judge.handle(Event::Listed { file: "/etc/friends".to_owned(), words }, at(0));
+    judge.fails("192.0.2.1", 0, "ignored 192.0.2.1 Address");
+    assert_eq!((judge.files().len(), judge.names()), (1, vec!["friend.example".to_owned()]));
+    let addrs = vec!["203.0.113.5".parse().unwrap()];
+    judge.handle(Event::Resolved { name: "friend.example".to_owned(), addrs }, at(0));
+    judge.fails("203.0.113.5", 0, "ignored 203.0.113.5 Name");
+}
+
+#[test]
 fn prolongs_a_ban_that_stands() {
     let mut judge = judge();
     judge.check(ban("192.0.2.1", None), 0, "ban 192.0.2.1 until 600");
