@@ -21,6 +21,20 @@ pub enum ExchangeRequest {
         /// The most entries to answer with.
         limit: u32,
     },
+    /// Try entries again at once, also those that were set aside.
+    Retry {
+        /// Which; all that were set aside where it is missing.
+        ids: Option<Vec<u64>>,
+    },
+    /// Forget entries: MISP is not told.
+    Drop {
+        /// Which; all that were set aside where it is missing.
+        ids: Option<Vec<u64>>,
+    },
+    /// Tell nobody anything, across restarts too; what comes in waits.
+    Pause,
+    /// Tell again what waits.
+    Resume,
 }
 
 impl Request for ExchangeRequest {
@@ -41,6 +55,10 @@ pub enum ExchangeAnswer {
     Status(ExchangeStatus),
     /// To [`ExchangeRequest::Outbox`].
     Outbox(Vec<OutboxEntry>),
+    /// To [`ExchangeRequest::Retry`] and [`ExchangeRequest::Drop`]: how many entries that changed.
+    Changed(u64),
+    /// To what asks for nothing back.
+    Done,
 }
 
 /// How exchange is.
@@ -50,6 +68,9 @@ pub struct ExchangeStatus {
     pub version: String,
     /// How far guard's log of bans is taken care of; `None` before the first ban.
     pub place: Option<LogPlace>,
+    /// Whether an operator has paused all sharing.
+    #[serde(default)]
+    pub is_paused: bool,
     /// Reports that wait in the spool.
     pub n_spooled: u64,
     /// Each destination.
@@ -158,6 +179,57 @@ impl ExchangeClient {
     pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxEntry>, ClientError> {
         match self.0.ask(&ExchangeRequest::Outbox { limit })? {
             ExchangeAnswer::Outbox(entries) => Ok(entries),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    /// Has entries tried again at once, all that were set aside where none is named; tells how
+    /// many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn retry(&mut self, ids: Option<&[u64]>) -> Result<u64, ClientError> {
+        self.changed(&ExchangeRequest::Retry { ids: ids.map(<[_]>::to_vec) })
+    }
+
+    /// Has entries forgotten, all that were set aside where none is named; tells how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn drop_entries(&mut self, ids: Option<&[u64]>) -> Result<u64, ClientError> {
+        self.changed(&ExchangeRequest::Drop { ids: ids.map(<[_]>::to_vec) })
+    }
+
+    /// Pauses all sharing, until [`Self::resume`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn pause(&mut self) -> Result<(), ClientError> {
+        self.done(&ExchangeRequest::Pause)
+    }
+
+    /// Shares again, and first what waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn resume(&mut self) -> Result<(), ClientError> {
+        self.done(&ExchangeRequest::Resume)
+    }
+
+    fn changed(&mut self, request: &ExchangeRequest) -> Result<u64, ClientError> {
+        match self.0.ask(request)? {
+            ExchangeAnswer::Changed(n) => Ok(n),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    fn done(&mut self, request: &ExchangeRequest) -> Result<(), ClientError> {
+        match self.0.ask(request)? {
+            ExchangeAnswer::Done => Ok(()),
             _ => Err(self.0.unexpected()),
         }
     }

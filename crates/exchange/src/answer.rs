@@ -1,4 +1,4 @@
-//! Answers `ping`, `status` and `outbox` over the control socket.
+//! Answers over the control socket: how it is, what waits, and what an operator does about it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,13 @@ use control::exchange::{
 };
 use control::{Accounts, Refusal, Server, ServerError};
 use jail::Subject;
+use jiff::Timestamp;
+use tracing::{info, warn};
 
+use crate::LOG;
 use crate::deliver::{Shared, lock};
+use crate::follow::cause;
+use crate::stop::Stop;
 use crate::store::{Listed, Store, StoreError};
 use crate::{spool, state};
 
@@ -16,18 +21,26 @@ use crate::{spool, state};
 const MAX_ENTRIES: u32 = 10_000;
 
 /// Answers at `socket` until the server is dropped.
-pub(crate) fn listen(socket: &Path, state: PathBuf, store: Shared) -> Result<Server, ServerError> {
+pub(crate) fn listen(
+    socket: &Path,
+    state: PathBuf,
+    store: Shared,
+    stop: Stop,
+) -> Result<Server, ServerError> {
     let accounts = Accounts::of_host()
         .map_err(|source| ServerError::Io { path: socket.to_owned(), source })?;
     Server::listen(socket, accounts, move |_caller, request| {
-        answer(&state, &lock(&store), &request)
-            .map_err(|error| Refusal::Failed(format!("{error}: {}", crate::follow::cause(&error))))
+        let answer = answer(&state, &mut lock(&store), &request);
+        if matches!(request, ExchangeRequest::Retry { .. } | ExchangeRequest::Resume) {
+            stop.ring();
+        }
+        answer.map_err(|error| Refusal::Failed(format!("{error}: {}", cause(&error))))
     })
 }
 
 fn answer(
     state: &Path,
-    store: &Store,
+    store: &mut Store,
     request: &ExchangeRequest,
 ) -> Result<ExchangeAnswer, StoreError> {
     Ok(match request {
@@ -35,6 +48,22 @@ fn answer(
         ExchangeRequest::Status => ExchangeAnswer::Status(status(state, store)?),
         ExchangeRequest::Outbox { limit } => {
             ExchangeAnswer::Outbox(outbox(store, (*limit).min(MAX_ENTRIES))?)
+        }
+        ExchangeRequest::Retry { ids } => {
+            ExchangeAnswer::Changed(store.change(|changes| changes.retry(ids.as_deref()))?)
+        }
+        ExchangeRequest::Drop { ids } => {
+            ExchangeAnswer::Changed(store.change(|changes| changes.forget(ids.as_deref()))?)
+        }
+        ExchangeRequest::Pause => {
+            warn!(target: LOG, "sharing is paused: reports wait until `outbox resume`");
+            store.change(|changes| changes.pause(Some(Timestamp::now())))?;
+            ExchangeAnswer::Done
+        }
+        ExchangeRequest::Resume => {
+            info!(target: LOG, "sharing is resumed");
+            store.change(|changes| changes.pause(None))?;
+            ExchangeAnswer::Done
         }
     })
 }
@@ -57,6 +86,7 @@ fn status(state: &Path, store: &Store) -> Result<ExchangeStatus, StoreError> {
     Ok(ExchangeStatus {
         version: env!("CARGO_PKG_VERSION").into(),
         place: store.place()?.map(|(log, number)| LogPlace { log, number }),
+        is_paused: store.is_paused()?,
         // A spool that cannot be read is told of by the thread that takes it.
         n_spooled: spool::used(&state::spool(state)).map_or(0, |used| used.n_records),
         destinations,

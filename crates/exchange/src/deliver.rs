@@ -125,6 +125,9 @@ impl Deliverer {
     }
 
     fn work(&mut self, now: Timestamp) -> Result<Step, Broken> {
+        if self.store().is_paused()? {
+            return Ok(Step::Rest);
+        }
         let changed = self.store().next_publish(self.row.id)?;
         let due = |event: &EventRow| event.publish_at.is_some_and(|at| at <= now);
         if let Some(event) = changed.as_ref().filter(|it| due(it)) {

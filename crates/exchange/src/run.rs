@@ -100,6 +100,8 @@ pub enum Ended {
     TimeOver,
     /// Another process delivers what waits.
     HandedOver,
+    /// An operator has paused all sharing; what waits is on disk.
+    Paused,
 }
 
 /// Why exchange cannot run.
@@ -147,9 +149,12 @@ fn daemon(setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
     let mut exchange = Exchange::start(&setup.state, &intake, &manner, delivery, stop)?;
     let _server = match setup.socket {
         None => None,
-        Some(path) => {
-            Some(answer::listen(&path, setup.state.clone(), Arc::clone(&exchange.store))?)
-        }
+        Some(path) => Some(answer::listen(
+            &path,
+            setup.state.clone(),
+            Arc::clone(&exchange.store),
+            stop.clone(),
+        )?),
     };
     let follower = setup.source.map(|source| exchange.follow(source));
     let watcher = watch::start(state::spool(&setup.state), stop.clone());
@@ -247,6 +252,7 @@ impl Exchange {
             let sleep = match self.turn()? {
                 Turn::Worked => Duration::ZERO,
                 Turn::Idle(next) => next.map_or(LONGEST_SLEEP, until).min(LONGEST_SLEEP),
+                Turn::Paused => LONGEST_SLEEP,
                 Turn::DiskFailed => DISK_PAUSE,
             };
             self.stop.wait_rung(sleep);
@@ -268,11 +274,12 @@ impl Exchange {
             }
             match self.turn()? {
                 Turn::Idle(None) if self.deliveries.is_empty() => return Ok(Ended::Empty),
+                Turn::Paused if self.deliveries.is_empty() => return Ok(Ended::Paused),
                 Turn::Worked => {}
                 Turn::Idle(next) => {
                     self.stop.wait_rung(next.map_or(LOOK_EVERY, until).min(LOOK_EVERY));
                 }
-                Turn::DiskFailed => self.stop.wait_rung(LOOK_EVERY),
+                Turn::Paused | Turn::DiskFailed => self.stop.wait_rung(LOOK_EVERY),
             }
         }
     }
@@ -302,6 +309,9 @@ impl Exchange {
         self.reap();
         let now = Timestamp::now();
         let took = take(&self.state, &self.store, &self.intake, now)?;
+        if lock(&self.store).is_paused()? {
+            return Ok(if took { Turn::Worked } else { Turn::Paused });
+        }
         let mut next: Option<Timestamp> = None;
         let rows = lock(&self.store).destinations()?;
         for row in rows {
@@ -407,6 +417,8 @@ enum Turn {
     Worked,
     /// Nothing is due before this; nothing at all, if `None`.
     Idle(Option<Timestamp>),
+    /// An operator has paused all sharing.
+    Paused,
     /// The disk failed.
     DiskFailed,
 }

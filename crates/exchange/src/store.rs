@@ -10,6 +10,7 @@
 //! | `sighted` | the last sighting of a value in an event, by jail |
 //! | `taken` | files of the spool that are in the outbox and still have to go |
 //! | `withheld` | how many bans the policy kept, by reason |
+//! | `paused` | that an operator has paused all sharing |
 //!
 //! One process writes it ([`crate::lock`]); its threads share one connection. What is decided is on
 //! disk before the network hears of it, so a crash repeats a delivery and never drops one.
@@ -179,6 +180,14 @@ impl Store {
         })
     }
 
+    /// Whether an operator has paused all sharing.
+    pub(crate) fn is_paused(&self) -> Result<bool, StoreError> {
+        self.look(|db| {
+            db.prepare_cached("SELECT EXISTS (SELECT 1 FROM paused)")?
+                .query_row([], |row| row.get(0))
+        })
+    }
+
     /// Every destination that was ever used.
     pub(crate) fn destinations(&self) -> Result<Vec<DestinationRow>, StoreError> {
         self.look(|db| {
@@ -211,6 +220,18 @@ impl Changes<'_> {
             )?
             .execute(params![log, signed(number)])
             .map(drop)
+    }
+
+    /// Pauses all sharing, or ends the pause.
+    pub(crate) fn pause(&self, since: Option<Timestamp>) -> rusqlite::Result<()> {
+        self.tx.execute("DELETE FROM paused", [])?;
+        match since {
+            Some(since) => self
+                .tx
+                .execute("INSERT INTO paused (since) VALUES (?1)", [since.as_second()])
+                .map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Remembers a destination as it is configured now, and tells its number.

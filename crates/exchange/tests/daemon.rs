@@ -171,9 +171,64 @@ fn it_says_how_it_is() {
         assert_eq!(outbox.len(), 2);
         assert_eq!(outbox[0].subject.to_string(), address(0));
         bench.server.state().troubles.clear();
-        wait_for("delivery", || client.status().unwrap().destinations[0].depth == 0);
-        let destination = &client.status().unwrap().destinations[0];
-        assert!(destination.last_error.is_none() && destination.last_success.is_some());
+        wait_for("delivery", || {
+            let destination = &client.status().unwrap().destinations[0];
+            let is_well = destination.last_error.is_none() && destination.last_success.is_some();
+            destination.depth == 0 && is_well
+        });
+    });
+}
+
+#[test]
+fn a_pause_holds_everything_across_restarts() {
+    let bench = Bench::new();
+    let to = bench.to();
+    let socket = bench.state().join("control.sock");
+    let setup = || Setup { socket: Some(socket.clone()), ..daemon(bench.state()) };
+    let connect = || {
+        wait_for("the socket", || ExchangeClient::connect(&socket).is_ok());
+        ExchangeClient::connect(&socket).unwrap()
+    };
+    beside(setup(), || {
+        connect().pause().unwrap();
+        bench.report(&reports(&to, 3));
+        wait_for("the report", || connect().outbox(9).unwrap().len() == 3);
+        assert!(connect().status().unwrap().is_paused);
+    });
+    assert_eq!(run(bench::setup(bench.state()), &Stop::default()).unwrap(), Ended::Paused);
+    assert!(bench.server.state().calls.is_empty());
+    beside(setup(), || {
+        let dropped = connect().outbox(1).unwrap()[0].id;
+        assert_eq!(connect().drop_entries(Some(&[dropped, 999])).unwrap(), 1);
+        connect().resume().unwrap();
+        wait_for("the attributes", || bench.server.values() == [address(1), address(2)]);
+    });
+}
+
+#[test]
+fn what_was_set_aside_is_tried_again_when_asked() {
+    let bench = Bench::new();
+    let socket = bench.state().join("control.sock");
+    let mut destination = bench.configured(EventChoice::Fixed(bench.event.clone()));
+    destination.comment = "{jail}".into();
+    let setup = Setup {
+        socket: Some(socket.clone()),
+        destinations: vec![destination],
+        ..daemon(bench.state())
+    };
+    bench.server.state().poison = Some("sshd".into());
+    beside(setup, || {
+        bench.report(&reports(&bench.to(), 1));
+        wait_for("the socket", || ExchangeClient::connect(&socket).is_ok());
+        let mut client = ExchangeClient::connect(&socket).unwrap();
+        let n_set_aside = |client: &mut ExchangeClient| {
+            client.status().unwrap().destinations.iter().map(|it| it.n_set_aside).sum::<u64>()
+        };
+        wait_for("the dead letter", || n_set_aside(&mut client) == 1);
+        bench.server.state().poison = None;
+        assert_eq!(client.retry(None).unwrap(), 1);
+        wait_for("the attribute", || bench.server.values().len() == 1);
+        assert_eq!(n_set_aside(&mut client), 0);
     });
 }
 

@@ -167,6 +167,30 @@ impl Changes<'_> {
             .map(drop)
     }
 
+    /// Has rows tried again at once, all that were set aside where none is named; tells how many.
+    pub(crate) fn retry(&self, rows: Option<&[u64]>) -> rusqlite::Result<u64> {
+        // The destination as well: whoever retries does not want to wait for its next try.
+        self.tx.execute("UPDATE destinations SET next_try = NULL", [])?;
+        self.for_each(rows, "UPDATE outbox SET refused = 0, n_tried = 0, next_try = 0, why = NULL")
+    }
+
+    /// Forgets rows, all that were set aside where none is named; tells how many.
+    pub(crate) fn forget(&self, rows: Option<&[u64]>) -> rusqlite::Result<u64> {
+        self.for_each(rows, "DELETE FROM outbox")
+    }
+
+    fn for_each(&self, rows: Option<&[u64]>, verb: &str) -> rusqlite::Result<u64> {
+        let Some(rows) = rows else {
+            return Ok(self.tx.execute(&format!("{verb} WHERE refused = 1"), [])? as u64);
+        };
+        let mut statement = self.tx.prepare_cached(&format!("{verb} WHERE id = ?1"))?;
+        let mut n = 0;
+        for row in rows {
+            n += statement.execute([signed(*row)])? as u64;
+        }
+        Ok(n)
+    }
+
     /// Every value that waits, with the failures it stands for.
     pub(crate) fn pending(&self) -> rusqlite::Result<Vec<(i64, String, u32)>> {
         self.tx

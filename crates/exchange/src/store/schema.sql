@@ -73,3 +73,7 @@ CREATE TABLE withheld (
     reason TEXT PRIMARY KEY,
     n      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE paused ( -- one row while an operator has paused all sharing
+    since INTEGER NOT NULL
+) STRICT;
