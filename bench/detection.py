@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Detection beside fail2ban-regex: the same file, the same filter, the same run.
 
-usage: detection.py [--lines N] [--runs N] [--quick]     (from the project's root: `bench/detection`)
+usage: bench/detection.py [--lines N] [--runs N] [--quick] [--ours PROGRAM] [--logs DIR]
 
 Prints for each input: lines a second and peak memory of `fail2misp regex` and of `fail2ban-regex`, their
 ratio, and whether both call the same lines matched, ignored and missed; `rg -c` and `fail2ban-rs` as
 marks where they are installed. Ours runs `--runs` times, and the median counts.
 Needs a release build of fail2misp, and Debian's package fail2ban. TZ is UTC for all of them.
+The exit code is 1 where the two do not agree.
 """
 import argparse, os, re, resource, shutil, statistics, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-OURS = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release", "fail2misp")
-LOGS = os.path.join(ROOT, "target", "bench")
+TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
 SEED = 42
 INPUTS = [  # filter, kind of log
     ("sshd", "auth"),
@@ -24,10 +24,11 @@ INPUTS = [  # filter, kind of log
 ]
 
 
-def log(kind, lines):
-    path = os.path.join(LOGS, f"{kind}-{lines}.log")
+def log(kind, args):
+    lines = args.lines
+    path = os.path.join(args.logs, f"{kind}-{lines}.log")
     if not os.path.exists(path):
-        os.makedirs(LOGS, exist_ok=True)
+        os.makedirs(args.logs, exist_ok=True)
         generator = os.path.join(ROOT, "bench", "gen_logs.py")
         subprocess.run([sys.executable, generator, kind, path + ".new", "--lines", str(lines), "--seed", str(SEED)], check=True)
         os.rename(path + ".new", path)
@@ -60,9 +61,9 @@ def matched_lines(output):
 
 
 def compare(name, kind, args):
-    path = log(kind, args.lines)
+    path = log(kind, args)
     quiet = ["--print-no-missed", "--print-no-ignored"]
-    ours = [timed([OURS, "regex", *quiet, path, name]) for _ in range(args.runs)]
+    ours = [timed([args.ours, "regex", *quiet, path, name]) for _ in range(args.runs)]
     seconds, memory = statistics.median(run[0] for run in ours), max(run[1] for run in ours)
     row = [name, kind, f"{args.lines / seconds:,.0f}", f"{memory / 1024:.1f}"]
     if args.quick:
@@ -70,7 +71,7 @@ def compare(name, kind, args):
     theirs = timed(["fail2ban-regex", *quiet, path, name])
     loud = [*quiet, "--print-all-matched", path, name]
     same_tally = tally(ours[0][2]) == tally(theirs[2])
-    same_lines = matched_lines(timed([OURS, "regex", *loud])[2]) == matched_lines(timed(["fail2ban-regex", *loud])[2])
+    same_lines = matched_lines(timed([args.ours, "regex", *loud])[2]) == matched_lines(timed(["fail2ban-regex", *loud])[2])
     return row + [
         f"{args.lines / theirs[0]:,.0f}",
         f"{theirs[1] / 1024:.1f}",
@@ -80,7 +81,7 @@ def compare(name, kind, args):
 
 
 def marks(args):
-    path = log("auth", args.lines)
+    path = log("auth", args)
     rg = shutil.which("rg")
     if rg:
         seconds, memory, _ = timed([rg, "-c", "Failed password|Invalid user|authentication failure", path])
@@ -94,9 +95,11 @@ def main():
     ap.add_argument("--lines", type=int, default=1_000_000)
     ap.add_argument("--runs", type=int, default=5)
     ap.add_argument("--quick", action="store_true", help="ours alone")
+    ap.add_argument("--ours", default=os.path.join(TARGET, "release", "fail2misp"))
+    ap.add_argument("--logs", default=os.path.join(TARGET, "bench"), help="where the generated logs are kept")
     args = ap.parse_args()
-    if not os.path.exists(OURS):
-        sys.exit(f"{OURS} is not there; run `cargo build --release` first")
+    if not os.path.exists(args.ours):
+        sys.exit(f"{args.ours} is not there; run `cargo build --release` first")
     head = ["filter", "log", "ours/s", "MiB", "fail2ban-regex/s", "MiB", "ratio", "lines"]
     form = "{:<23}{:<12}{:>12}{:>7}{:>18}{:>7}{:>7}  {}"
     print(form.format(*head))

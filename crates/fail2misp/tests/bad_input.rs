@@ -74,10 +74,10 @@ fn one_bad_jail_leaves_the_rest_guarding() {
     wait_for("a word of the broken one", || said("Jail 'broken' does not start: failregex 0"));
     // A log that is not there yet is waited for, and said once.
     wait_for("a word of the missing log", || said("[late] there is no log"));
-    append(&dir.join("good.log"), &failures("192.0.2.1"));
-    wait_for("the ban", || said("[good] Ban 192.0.2.1"));
-    append(&dir.join("late.log"), &failures("192.0.2.2"));
-    wait_for("the late log", || said("[late] Ban 192.0.2.2"));
+    append(&dir.join("good.log"), &failures("198.51.100.1"));
+    wait_for("the ban", || said("[good] Ban 198.51.100.1"));
+    append(&dir.join("late.log"), &failures("198.51.100.2"));
+    wait_for("the late log", || said("[late] Ban 198.51.100.2"));
     guard.stop();
 
     let output = program(dir).arg("check").output().unwrap();
@@ -132,7 +132,7 @@ fn a_wrong_key_holds_reports_back_until_it_is_replaced() {
         dir.join("config.toml"),
         format!(
             "[misp.main]\nurl = \"{}\"\nkey_file = \"{}\"\nevent = {event}\n\
-             [share]\nallow = [\"192.0.2.0/24\"]\n",
+             [share]\nallow = [\"198.51.100.0/24\"]\n",
             hub.url(),
             key_file.display()
         ),
@@ -143,7 +143,7 @@ fn a_wrong_key_holds_reports_back_until_it_is_replaced() {
     let exchange = Running::start(
         program(dir).args(["run", "--only", "exchange"]).stderr(fs::File::create(&log).unwrap()),
     );
-    assert!(program(dir).args(["report", "192.0.2.1"]).status().unwrap().success());
+    assert!(program(dir).args(["report", "198.51.100.1"]).status().unwrap().success());
     wait_for("a word of the key", || {
         let log = fs::read_to_string(&log).unwrap();
         (log.contains("main") && log.contains("key")).then_some(())
@@ -151,11 +151,11 @@ fn a_wrong_key_holds_reports_back_until_it_is_replaced() {
     wait_for("the outbox to tell why", || {
         let output = program(dir).args(["outbox", "--json"]).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
-        (said.contains("192.0.2.1") && said.contains("main")).then_some(())
+        (said.contains("198.51.100.1") && said.contains("main")).then_some(())
     });
     assert!(hub.values(&event).is_empty());
     write_private(&key_file, &hub.key);
-    wait_for("the attribute", || (hub.values(&event) == ["192.0.2.1"]).then_some(()));
+    wait_for("the attribute", || (hub.values(&event) == ["198.51.100.1"]).then_some(()));
     assert!(!fs::read_to_string(&log).unwrap().contains(&hub.key));
     exchange.stop();
 }
@@ -191,10 +191,10 @@ fn a_full_disk_is_said_and_breaks_nothing() {
         "[misp.main]\nurl = \"http://127.0.0.1:9\"\nkey_file = \"/nonexistent\"\n",
     )
     .unwrap();
-    assert!(program(dir).args(["report", "192.0.2.1"]).status().unwrap().success());
+    assert!(program(dir).args(["report", "198.51.100.1"]).status().unwrap().success());
     // A write that stops half-way fills what is left.
     let _ = fs::write(state.join("ballast"), vec![0; 1 << 20]);
-    let output = program(dir).args(["report", "192.0.2.2"]).output().unwrap();
+    let output = program(dir).args(["report", "198.51.100.2"]).output().unwrap();
     one_line(&output, 3, &["spool", "No space left on device"]);
     let spooled: Vec<_> = fs::read_dir(state.join("spool")).unwrap().flatten().collect();
     assert_eq!(spooled.len(), 1, "what was accepted is there, and nothing half written");

@@ -191,11 +191,11 @@ fn real_fail2ban_tells_misp_through_our_action() {
     fail2ban.start();
 
     // A first ban is an attribute, just as the article makes it.
-    for attacker in ["192.0.2.1", "198.51.100.2", "203.0.113.3"] {
+    for attacker in ["198.51.100.1", "198.51.100.2", "203.0.113.3"] {
         fail2ban.attack("auth.log", attacker, 3);
     }
     wait_for("three attributes", || (hub.values(&event).len() == 3).then_some(()));
-    let found = hub.attributes(&json!({"returnFormat": "json", "value": "192.0.2.1"}));
+    let found = hub.attributes(&json!({"returnFormat": "json", "value": "198.51.100.1"}));
     let attribute = &found[0];
     assert_eq!(attribute["category"], "Network activity");
     assert_eq!(attribute["type"], "ip-src");
@@ -203,7 +203,7 @@ fn real_fail2ban_tells_misp_through_our_action() {
     assert_eq!(attribute["comment"], "login attempt (via fail2ban)");
 
     // The same address in a second jail is a sighting.
-    fail2ban.attack("trap.log", "192.0.2.1", 1);
+    fail2ban.attack("trap.log", "198.51.100.1", 1);
     wait_for("the sighting", || (hub.n_sightings(&event) == 1).then_some(()));
     assert_eq!(hub.values(&event).len(), 3);
 
@@ -213,15 +213,15 @@ fn real_fail2ban_tells_misp_through_our_action() {
     wait_for("the bans to be restored", || {
         (fail2ban.log().matches("Restore Ban").count() == 4).then_some(())
     });
-    fail2ban.attack("auth.log", "192.0.2.4", 3);
+    fail2ban.attack("auth.log", "198.51.100.4", 3);
     wait_for("the fourth attribute", || (hub.values(&event).len() == 4).then_some(()));
     assert_eq!(hub.n_sightings(&event), 1);
 
     // With MISP away the action is as quick and content, and nothing is lost.
     hub.stop();
-    fail2ban.attack("auth.log", "192.0.2.5", 3);
+    fail2ban.attack("auth.log", "198.51.100.5", 3);
     let report = dir.join("fail2ban/action.d/misp.local");
-    wait_for("the ban", || fail2ban.log().contains("[sshd] Ban 192.0.2.5").then_some(()));
+    wait_for("the ban", || fail2ban.log().contains("[sshd] Ban 198.51.100.5").then_some(()));
     assert!(!fail2ban.log().contains("ERROR"), "{}", fail2ban.log());
     assert!(report.exists());
     hub.restart();
