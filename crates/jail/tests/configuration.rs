@@ -315,7 +315,8 @@ fn a_bad_action_refuses_its_jail_alone() {
 #[test]
 fn what_has_no_effect_is_said_and_harms_nobody() {
     let text = "[DEFAULT]\naction = block[port=\"%(port)s\"]\n\
-                [a]\nenabled = true\nfilter = login\nport = 22\nbantme = 5\ncolour = red\n";
+                [a]\nenabled = true\nfilter = login\nport = 22\nbantme = 5\ncolour = red\n\
+                action = smtp.py[host=mail]\n";
     let configuration = configuration(&[("jail.conf", text)]);
     assert_eq!(configuration.jails.len(), 1);
     assert_eq!(
@@ -324,6 +325,8 @@ fn what_has_no_effect_is_said_and_harms_nobody() {
             "/f/jail.conf:7 -: option `bantme` of jail `a` has no effect; did you mean `bantime`?",
             "/f/jail.conf:8 -: option `colour` of jail `a` has no effect; remove it, or use it as \
              `%(…)s`",
+            "/f/jail.conf:9 -: action `smtp.py` is written in Python and is not run; name one of \
+             action.d/*.conf",
         ]
     );
 }

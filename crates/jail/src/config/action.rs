@@ -24,6 +24,9 @@ const ACTION_OPTIONS: [&str; 13] = [
     "norestored",
 ];
 
+/// How the name of an action ends that is written in Python.
+const PYTHON: &str = ".py";
+
 /// Tags that only the moment of a ban knows.
 const KEPT_TAGS: [&str; 5] = ["matches", "ipmatches", "ipjailmatches", "timeout", "bantime"];
 
@@ -44,6 +47,11 @@ pub struct Action {
 }
 
 impl Action {
+    /// Whether it is a program for fail2ban's own process, which nobody else can run.
+    pub fn is_python(&self) -> bool {
+        self.name.ends_with(PYTHON)
+    }
+
     /// Whether a yes-or-no option such as `norestored` is set to yes.
     pub fn is(&self, option: &str) -> bool {
         self.options.get(option).is_some_and(|text| is_true(text))
@@ -81,7 +89,7 @@ pub(super) fn read(
     jail_options: &BTreeMap<String, String>,
 ) -> Result<Option<Action>, DefinitionError> {
     let Item { name, options: mut given } = item;
-    if let Some(file) = name.strip_suffix(".py") {
+    if let Some(file) = name.strip_suffix(PYTHON) {
         let act_name = given.remove("actname").unwrap_or_else(|| file.to_owned());
         return Ok(Some(Action { act_name, options: given, known: BTreeMap::new(), name }));
     }

@@ -404,7 +404,17 @@ impl Reader<'_> {
             };
             let name = item.name.clone();
             match action::read(self.library, item, self.name, &outside) {
-                Ok(Some(action)) => actions.push(action),
+                Ok(Some(action)) => {
+                    if action.is_python() {
+                        let problem = format!(
+                            "action `{name}` is written in Python and is not run; name one of \
+                             action.d/*.conf"
+                        );
+                        let place = self.value("action").map(Value::place);
+                        self.faults.push(Fault { place, jail: None, problem });
+                    }
+                    actions.push(action);
+                }
                 Ok(None) => {
                     let root = self.library.root().display();
                     let problem =
