@@ -1,11 +1,11 @@
 //! Follows log files: every line once, in order, through every way of rotating them.
 //!
 //! One thread. It wakes when the kernel (inotify) tells of a change in a folder that matters, at
-//! the latest after [`RECHECK`], and ends when it is told to stop or nobody listens any more.
-//! What to do about one log is decided by [`state`], without any I/O.
+//! the latest after `RECHECK`, and ends when it is told to stop or nobody listens any more.
+//! What to do about one log is decided by `state`, without any I/O.
 //!
 //! - Renamed (logrotate's default): the file is read to its end before its successor is opened,
-//!   and for [`RETIRED_FOR`] longer, because its writer may not have noticed yet.
+//!   and for `RETIRED_FOR` longer, because its writer may not have noticed yet.
 //! - Copied and truncated: seen by its size, and by its first bytes where it has grown again.
 //! - Missing, deleted, made again, matched by a pattern only later: waited for.
 //! - Rotated while guard was down: the rest of the old file is found by its number and read first.

@@ -5,6 +5,7 @@
 //! | [`follow`] | log files through rotation | `guard-follow` |
 //! | [`journal`] | the systemd journal | `guard-journal`, one a query |
 //! | `reader` | the scanners of each log; names to addresses | `guard-follow`, `guard-names` |
+//! | `readers` | the threads of those, and their end | |
 //! | `run` | the loop around one inbox: judge, firewall, store, log | `guard` |
 //! | `answer` | the control socket | one a connection |
 //! | `command` | the commands of `action.d` that guard does not do itself | `guard-actions`, one a jail |
@@ -21,6 +22,7 @@ pub mod follow;
 pub mod journal;
 pub mod mark;
 mod reader;
+mod readers;
 mod run;
 mod start;
 pub mod store;

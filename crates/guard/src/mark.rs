@@ -55,7 +55,7 @@ pub struct Mark {
     pub path: PathBuf,
     /// Which file.
     pub file: FileId,
-    /// Its first bytes, at most [`HEAD_BYTES`] of what was dealt with.
+    /// Its first bytes, at most 256 of what was dealt with.
     pub head: Vec<u8>,
     /// The end of the last line that was dealt with.
     pub offset: u64,
@@ -66,7 +66,7 @@ pub(crate) fn begins_with(file: &File, head: &[u8]) -> io::Result<bool> {
     Ok(first_bytes(file, head.len())? == head)
 }
 
-/// The first bytes of a file, at most `n`, which is at most [`HEAD_BYTES`].
+/// The first bytes of a file, at most `n`, which is at most 256.
 pub(crate) fn first_bytes(file: &File, n: usize) -> io::Result<Vec<u8>> {
     let mut head = vec![0; n.min(HEAD_BYTES)];
     let mut n_read = 0;

@@ -1,6 +1,5 @@
 //! Starts guard: what it needs, what may be missing, and the order in which all of it comes up.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,16 +10,14 @@ use control::guard::DisabledJail;
 use control::{Accounts, Server, ServerError};
 use jail::config::{Backend, Jail};
 use jail::judge::Rules;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use scan::Filter;
 
 use crate::answer::{self, Feed};
 use crate::command::{Commands, Queue};
 use crate::firewall::{Blocking, Firewall, FirewallError, blocking};
-use crate::follow::{Follower, Source, Stop};
-use crate::journal::{self, Query};
-use crate::reader::{self, Eye, Friends, Reader, UseDns};
+use crate::journal::Query;
+use crate::readers::{Plan, Readers};
 use crate::run::{Event, Post, Run};
 use crate::store::{Store, StoreError};
 use crate::words::chain;
@@ -112,15 +109,6 @@ impl Ready {
         }
         Ok((rules, post))
     }
-
-    fn eye(&self) -> Eye {
-        Eye {
-            jail: self.jail.name.clone(),
-            filter: Arc::clone(&self.filter),
-            find_time: self.jail.find_time,
-            use_dns: UseDns::read(self.jail.filter.usedns.as_deref()),
-        }
-    }
 }
 
 impl Guard {
@@ -158,68 +146,24 @@ impl Guard {
             None => None,
         };
 
-        let (sources, eyes) = sources(&ready);
-        let journals = journals(&ready);
-        let follower = Follower::new(sources, store.marks()?)?;
-        let stop = Stop::new()?;
-        let (names, unresolved) = sync_channel(reader::MAX_UNRESOLVED);
-        let reader = Reader::new(eyes, zone.clone(), inbox.clone(), names.clone());
-        let stop_journals = journal::Stop::default();
-        let mut journal_threads = Vec::new();
-        for (query, eyes) in journals {
-            let start = match store.cursor(&query.to_string())? {
-                Some(cursor) => journal::Start::After(cursor),
-                None => journal::Start::Since(since(&eyes)),
-            };
-            let (zone, stop) = (zone.clone(), stop_journals.clone());
-            let (inbox, names) = (inbox.clone(), names.clone());
-            journal_threads.push(move || {
-                reader::follow_journal(&query, start, &eyes, &zone, &stop, &inbox, &names);
-            });
-        }
-        drop(names);
-
+        let plan = Plan::of(ready.iter().map(|it| (&it.jail, &it.filter)), &store)?;
         let is_dry = !firewall.blocks();
         let jails = ready.into_iter().map(|it| it.split(is_dry)).collect::<io::Result<_>>()?;
-        let feed_of_run = Arc::clone(&feed);
-        let mut run = Run::new(jails, disabled, store, firewall, zone, feed_of_run)?;
+        let mut run = Run::new(jails, disabled, store, firewall, zone.clone(), Arc::clone(&feed))?;
         run.restore()?;
-        let ignored = run.names();
-
-        let friends = Friends::default();
-        spawn("guard-names", {
-            let (inbox, friends) = (inbox.clone(), friends.clone());
-            move || reader::resolve(&unresolved, &ignored, &friends, &inbox)
-        })?;
-        let mut following = vec![spawn("guard-follow", {
-            let (stop, friends) = (stop.clone(), friends.clone());
-            move || {
-                friends.wait();
-                follow(follower, &stop, reader);
-            }
-        })?];
-        for read in journal_threads {
-            let friends = friends.clone();
-            following.push(spawn("guard-journal", move || {
-                friends.wait();
-                read();
-            })?);
-        }
+        let readers = Readers::start(plan, run.names(), &zone, &inbox)?;
         let stopper = Stopper { inbox };
-        let thread = spawn("guard", move || {
+        let work = move || {
             let end = run.until_stop(&events);
             feed.close();
             drop(server);
-            stop.call();
-            stop_journals.call();
+            readers.stop();
             // They may wait for room in the inbox.
             drop(events);
-            for thread in following {
-                // It can only have panicked, and has said so.
-                let _ = thread.join();
-            }
+            readers.wait();
             run.end(end);
-        })?;
+        };
+        let thread = thread::Builder::new().name("guard".to_owned()).spawn(work)?;
         Ok(Self { stopper, thread })
     }
 
@@ -234,22 +178,6 @@ impl Guard {
         if let Err(panic) = self.thread.join() {
             std::panic::resume_unwind(panic);
         }
-    }
-}
-
-fn spawn<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<JoinHandle<T>> {
-    thread::Builder::new().name(name.to_owned()).spawn(work)
-}
-
-fn follow(follower: Follower, stop: &Stop, mut reader: Reader) {
-    if let Err(error) = follower.run(stop, &mut |news| reader.take(news)) {
-        tracing::error!(
-            target: "fail2ban.filter",
-            "logs are not followed any more: {}; restart the daemon", chain(&error)
-        );
     }
 }
 
@@ -321,35 +249,4 @@ fn leave_out_refused(
 fn leave_out(jail: String, why: String, disabled: &mut Vec<DisabledJail>) {
     tracing::error!(target: "fail2ban.jail", "Jail '{jail}' does not start: {why}");
     disabled.push(DisabledJail { jail, why });
-}
-
-/// What to follow, and whose eye looks at it.
-fn sources(ready: &[Ready]) -> (Vec<Source>, Vec<Eye>) {
-    let mut pairs = Vec::new();
-    for it in ready.iter().filter(|it| it.jail.backend != Backend::Journal) {
-        for path in &it.jail.log_paths {
-            let source = Source {
-                pattern: path.pattern.clone(),
-                from_end: path.from_end,
-                polled: it.jail.backend == Backend::Polling,
-            };
-            pairs.push((source, it.eye()));
-        }
-    }
-    pairs.into_iter().unzip()
-}
-
-/// What to read of the journal, and whose eyes look at it.
-fn journals(ready: &[Ready]) -> BTreeMap<Query, Vec<Eye>> {
-    let mut journals: BTreeMap<Query, Vec<Eye>> = BTreeMap::new();
-    for it in ready.iter().filter(|it| it.jail.backend == Backend::Journal) {
-        journals.entry(Query::of(&it.jail)).or_default().push(it.eye());
-    }
-    journals
-}
-
-/// When the first failure was that can still count for one of these.
-fn since(eyes: &[Eye]) -> Timestamp {
-    let longest = eyes.iter().map(|eye| eye.find_time).max().unwrap_or_default();
-    Timestamp::now().checked_sub(longest).unwrap_or(Timestamp::UNIX_EPOCH)
 }

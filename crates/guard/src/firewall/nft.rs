@@ -2,7 +2,7 @@
 //! family and kind of target, and rules that look into them.
 //!
 //! The table is made by the program `nft`, in one step with all bans; single addresses come and go
-//! by [`netlink`], which does not start a program. They stand in sets with the kernel's own
+//! by `netlink`, which does not start a program. They stand in sets with the kernel's own
 //! timeouts: if guard dies, its bans still end. Prefixes stand in small interval sets; because
 //! those accept no two that overlap, such a set is written anew by `nft`, as the widest prefixes
 //! cover it, whenever one changes.
