@@ -15,8 +15,14 @@ use syntax::{Node, SyntaxError};
 
 /// Steps that a search may take: about 0.2 ms where all are used up.
 const MATCH_LIMIT: u32 = 50_000;
-/// Steps that the second try of a search may take.
-const PATIENT_MATCH_LIMIT: u32 = 10 * MATCH_LIMIT;
+/// How many times as many the second try of a search may take.
+const PATIENCE: u32 = 10;
+/// The longest texts of each class of length but the last. Each class gets an eighth of the steps
+/// of the one before, because one step may walk along all of the text: `\s*` does.
+const CLASS_BYTES: [usize; N_CLASSES - 1] = [1 << 10, 1 << 13, 1 << 16];
+const N_CLASSES: usize = 4;
+/// Longer texts are given up at the first search that exceeds the limit, without a second try.
+const LAST_PATIENT_CLASS: usize = 1;
 /// Searches that may exceed the limit on one line before the line is given up: an attacker
 /// writes lines, and all expressions of a filter may be slow on the same one.
 const EXCEEDED_PER_LINE: u32 = 6;
@@ -80,25 +86,37 @@ impl Expression {
     }
 }
 
-/// One rendering of an expression, and the same with more patience, once that was needed.
+/// One rendering of an expression, compiled for the steps that a search may take.
 struct Engine {
     pattern: String,
     alphabet: Alphabet,
+    /// For the first try on a short text: what nearly every search is.
     regex: Regex,
-    patient: OnceLock<Option<Regex>>,
+    /// For longer texts and second tries, once they come.
+    others: [[OnceLock<Option<Regex>>; 2]; N_CLASSES],
 }
 
 impl Engine {
     fn new(pattern: String, alphabet: Alphabet) -> Result<Self, pcre2::Error> {
         let regex = build(&pattern, alphabet, MATCH_LIMIT)?;
-        Ok(Self { pattern, alphabet, regex, patient: OnceLock::new() })
+        Ok(Self { pattern, alphabet, regex, others: Default::default() })
     }
 
-    fn patient(&self) -> Option<&Regex> {
-        self.patient
-            .get_or_init(|| build(&self.pattern, self.alphabet, PATIENT_MATCH_LIMIT).ok())
+    /// For a text of this class; `None` where PCRE2 has no memory for it.
+    fn regex(&self, class: usize, is_second: bool) -> Option<&Regex> {
+        if class == 0 && !is_second {
+            return Some(&self.regex);
+        }
+        let limit = (MATCH_LIMIT >> (3 * class)) * if is_second { PATIENCE } else { 1 };
+        self.others[class][usize::from(is_second)]
+            .get_or_init(|| build(&self.pattern, self.alphabet, limit).ok())
             .as_ref()
     }
+}
+
+/// The class of length that a text of so many bytes is in.
+fn class(n_bytes: usize) -> usize {
+    CLASS_BYTES.iter().filter(|&&longest| n_bytes > longest).count()
 }
 
 fn build(pattern: &str, alphabet: Alphabet, limit: u32) -> Result<Regex, pcre2::Error> {
@@ -168,6 +186,13 @@ impl Budget {
         self.n_exceeded = 0;
         self.n_patient = 0;
     }
+
+    /// Notes a search that was given up, in a text of this class.
+    fn exceed(&mut self, class: usize) {
+        self.n_exceeded_ever += 1;
+        self.n_exceeded =
+            if class <= LAST_PATIENT_CLASS { self.n_exceeded + 1 } else { EXCEEDED_PER_LINE };
+    }
 }
 
 /// An expression with the memory that its searches write to: one for each scanner.
@@ -215,21 +240,20 @@ impl Searcher {
         };
         let places = places.get_or_insert_with(|| engine.regex.capture_locations());
         let text = &subject.text.as_bytes()[..end];
-        let mut answer = engine.regex.captures_read_at(places, text, start);
-        if answer.is_err() && budget.n_patient < PATIENCE_PER_LINE {
+        let class = class(end - start);
+        let mut search = |is_second| {
+            let regex = engine.regex(class, is_second)?;
+            regex.captures_read_at(places, text, start).ok().map(|found| found.is_some())
+        };
+        let mut answer = search(false);
+        if answer.is_none() && class <= LAST_PATIENT_CLASS && budget.n_patient < PATIENCE_PER_LINE {
             budget.n_patient += 1;
-            if let Some(patient) = engine.patient() {
-                answer = patient.captures_read_at(places, text, start);
-            }
+            answer = search(true);
         }
-        answer.map_or_else(
-            |_| {
-                budget.n_exceeded += 1;
-                budget.n_exceeded_ever += 1;
-                false
-            },
-            |found| found.is_some(),
-        )
+        answer.unwrap_or_else(|| {
+            budget.exceed(class);
+            false
+        })
     }
 
     /// The bytes of a group of the last search, which found something; 0 is all that matched.
