@@ -7,7 +7,7 @@ use uuid::Uuid;
 /// The pause after the first failure: most are a restart of the server.
 pub const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Tries are never further apart; a minute's delay after an outage of a day is nothing.
-pub(crate) const LONGEST: Duration = Duration::from_secs(5 * 60);
+const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// Nor these, where an administrator has to act: whoever has mended it wants to see it work.
 pub(crate) const LONGEST_MISCONFIGURED: Duration = Duration::from_secs(60);
 

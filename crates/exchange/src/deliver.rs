@@ -62,7 +62,7 @@ pub(crate) struct Manner {
 pub(crate) enum PublishWhen {
     /// As long as the destination says.
     Timed,
-    /// Not once nothing else waits: nobody is there to do it later.
+    /// Until nothing else waits: nobody is there to do it later.
     AtEnd,
 }
 
@@ -129,23 +129,19 @@ impl Deliverer {
             return Ok(Step::Rest);
         }
         let changed = self.store().next_publish(self.row.id)?;
-        let due = |event: &EventRow| event.publish_at.is_some_and(|at| at <= now);
-        if let Some(event) = changed.as_ref().filter(|it| due(it)) {
-            self.publish(event, now)?;
-            return Ok(Step::Did);
-        }
-        let rows = self.store().due(self.row.id, now, self.batch)?;
+        let publish = changed.filter(|event| event.publish_at.is_some_and(|at| at <= now));
+        let rows = match (&publish, self.manner.when) {
+            // However much waits, partners see what there is.
+            (Some(_), PublishWhen::Timed) => Vec::new(),
+            _ => self.store().due(self.row.id, now, self.batch)?,
+        };
         if !rows.is_empty() {
             self.deliver(rows, now)?;
             return Ok(Step::Did);
         }
-        match changed {
-            Some(event) if self.manner.when == PublishWhen::AtEnd => {
-                self.publish(&event, now)?;
-                Ok(Step::Did)
-            }
-            _ => Ok(Step::Rest),
-        }
+        let Some(event) = publish else { return Ok(Step::Rest) };
+        self.publish(&event, now)?;
+        Ok(Step::Did)
     }
 
     fn deliver(&mut self, rows: Vec<Row>, now: Timestamp) -> Result<(), Broken> {

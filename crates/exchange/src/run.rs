@@ -333,10 +333,7 @@ impl Exchange {
     /// When a destination has to be called next.
     fn due(&self, row: &DestinationRow) -> Result<Option<Timestamp>, StoreError> {
         let store = lock(&self.store);
-        let publish_at = store.next_publish(row.id)?.and_then(|event| match self.manner.when {
-            PublishWhen::Timed => event.publish_at,
-            PublishWhen::AtEnd => Some(Timestamp::UNIX_EPOCH),
-        });
+        let publish_at = store.next_publish(row.id)?.and_then(|event| event.publish_at);
         let due = store.next_due(row.id)?.into_iter().chain(publish_at).min();
         Ok(due.map(|due| due.max(row.trouble.next_try.unwrap_or(due))))
     }

@@ -253,10 +253,11 @@ fn a_key_that_may_not_publish_still_adds() {
     server.state().lacks.insert("publish");
     let bench = Bench { folder: tempfile::tempdir().unwrap(), server, event };
     bench.report(&reports(&bench.to(), 3));
-    let setup =
-        Setup { mode: Mode::UntilEmpty { limit: Duration::from_secs(2) }, ..setup(bench.state()) };
+    let mode = Mode::UntilEmpty { limit: Duration::from_secs(2) };
+    let setup = Setup { mode, ..setup(bench.state()) };
     assert_eq!(run(setup, &Stop::default()).unwrap(), Ended::TimeOver);
     assert_eq!(bench.server.values().len(), 3);
+    assert_eq!(bench.server.n_calls("events/publish"), 1, "it is not asked again and again");
 }
 
 #[test]

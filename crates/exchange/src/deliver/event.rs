@@ -1,5 +1,7 @@
 //! The events that are written to: found, made, filled and published.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -8,14 +10,15 @@ use misp::{Misconfigured, MispError, identity, text};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Broken, Deliverer};
+use super::{Broken, Deliverer, PublishWhen};
 use crate::LOG;
-use crate::backoff::LONGEST;
 use crate::destination::{EventChoice, HARD_MAX_ATTRIBUTES, Publish};
 use crate::store::{EventRow, StoreError};
 
 /// How many events of one period may have been deleted at MISP before something else is wrong.
 const MAX_DELETED: usize = 16;
+/// When a publication that the key may not make is tried again: somebody has to mend that first.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(60 * 60);
 
 impl Deliverer {
     /// The event of a period, found or made at MISP, with room for at least one attribute.
@@ -65,8 +68,11 @@ impl Deliverer {
                 self.client()?.event(&name)?.published == Some(true)
             }
         };
-        let publish_at = now.checked_add(self.row.destination.publish_every);
-        let publish_at = publish_at.unwrap_or(Timestamp::MAX);
+        let wait = match self.manner.when {
+            PublishWhen::Timed => self.row.destination.publish_every,
+            PublishWhen::AtEnd => Duration::ZERO,
+        };
+        let publish_at = now.checked_add(wait).unwrap_or(Timestamp::MAX);
         self.store().change(|it| it.will_change(event.id, publish_at, was_published))?;
         Ok(true)
     }
@@ -87,7 +93,7 @@ impl Deliverer {
             // A key that may add and not publish: the attributes shall not wait for that.
             Err(error @ MispError::Misconfigured { .. }) => {
                 warn!(target: LOG, "{}: {error}; until then partners do not see it", self.name());
-                let again = now.checked_add(LONGEST).unwrap_or(Timestamp::MAX);
+                let again = now.checked_add(PUBLISH_AGAIN).unwrap_or(Timestamp::MAX);
                 Ok(self.store().change(|it| it.will_change(event.id, again, true))?)
             }
             Err(error) => Err(error.into()),
