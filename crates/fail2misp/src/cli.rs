@@ -101,8 +101,8 @@ pub(crate) enum Command {
     Unban(Unban),
     /// Asks whether the daemon answers
     Ping(Format),
-    /// Lists what MISP has not confirmed
-    Outbox(Format),
+    /// Shows what MISP has not confirmed, and why
+    Outbox(Outbox),
     /// Serves a small MISP-compatible server
     Hub(Hub),
     /// Delivers what lies in the outbox, then ends: started by `report` where no daemon runs
@@ -321,6 +321,40 @@ pub(crate) struct Unban {
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Outbox {
+    #[command(subcommand)]
+    pub(crate) command: Option<OutboxCommand>,
+
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OutboxCommand {
+    /// Lists what waits and what was set aside
+    List(Format),
+    /// Tries entries again at once, those that were set aside, too
+    Retry {
+        /// Their numbers, as `list` shows them [default: all that were set aside]
+        ids: Vec<u64>,
+    },
+    /// Forgets entries: MISP is not told
+    Drop {
+        /// Their numbers, as `list` shows them
+        #[arg(required_unless_present = "all")]
+        ids: Vec<u64>,
+        /// All that were set aside
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+    },
+    /// Tells nobody anything until `resume`, across restarts, too
+    Pause,
+    /// Tells again what waits
+    Resume,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Hub {
     #[command(subcommand)]
     pub(crate) command: Option<HubCommand>,
@@ -337,6 +371,10 @@ pub(crate) struct Hub {
     #[arg(long)]
     pub(crate) insecure_http: bool,
 
+    /// Serves feed and lists to whoever asks: for firewalls that cannot show a key
+    #[arg(long)]
+    pub(crate) public_lists: bool,
+
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -347,6 +385,11 @@ pub(crate) enum HubCommand {
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// Copies the store to a new file, also while the hub runs; the keys are not in it
+    Backup {
+        /// The new file
+        file: PathBuf,
     },
 }
 

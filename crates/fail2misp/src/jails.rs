@@ -46,7 +46,9 @@ impl Source {
 
     /// Reads all enabled jails.
     pub(crate) fn read(&self) -> Configuration {
-        config::read(self.files(), self.root(), Select::Enabled)
+        let mut configuration = config::read(self.files(), self.root(), Select::Enabled);
+        configuration.jails.iter_mut().for_each(|jail| jail.filter.year = Some(this_year()));
+        configuration
     }
 
     /// Reads one jail, whether it is enabled or not.
@@ -55,10 +57,12 @@ impl Source {
     ///
     /// The first of what keeps it from starting.
     pub(crate) fn read_jail(&self, name: &str) -> Result<Jail> {
-        config::read_jail(self.files(), self.root(), name).map_err(|faults| {
+        let mut jail = config::read_jail(self.files(), self.root(), name).map_err(|faults| {
             let first = faults.first().map_or_else(String::new, describe);
             anyhow!("jail `{name}` cannot be read: {first}")
-        })
+        })?;
+        jail.filter.year = Some(this_year());
+        Ok(jail)
     }
 
     /// Whether there is a filter of this name.
@@ -77,7 +81,7 @@ impl Source {
         let options = item.options.into_iter().chain(more).collect();
         let item = Item { name: item.name, options };
         config::read_filter(self.files(), self.root(), item, ANY_BACKEND)
-            .map(|filter| filter.spec)
+            .map(|filter| FilterSpec { year: Some(this_year()), ..filter.spec })
             .map_err(|fault| anyhow!("{}", describe(&fault)))
     }
 
@@ -88,7 +92,7 @@ impl Source {
     /// When it cannot be read, or an option does not expand.
     pub(crate) fn read_filter_file(&self, path: &Path, given: Options) -> Result<FilterSpec> {
         config::read_filter_file(&Disk, path, given, ANY_BACKEND)
-            .map(|filter| filter.spec)
+            .map(|filter| FilterSpec { year: Some(this_year()), ..filter.spec })
             .map_err(|fault| anyhow!("{}", describe(&fault)))
     }
 
@@ -156,6 +160,11 @@ impl fmt::Display for Source {
             Self::BuiltIn(_) => out.write_str("the built-in jails"),
         }
     }
+}
+
+/// The year that years of four digits in a log are believed by.
+fn this_year() -> i16 {
+    jiff::Zoned::now().year()
 }
 
 /// A fault in one line: place, jail, problem.

@@ -11,7 +11,7 @@ use jail::{Ban, Subject};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::cli::{BanWords, Banned, Folders, Format, Status, Unban};
+use crate::cli::{BanWords, Banned, Folders, Format, Outbox, OutboxCommand, Status, Unban};
 use crate::exit::{Code, Failed, Outcome, escape};
 
 /// The entries of the outbox that are listed; more fill no screen that anybody reads.
@@ -91,17 +91,40 @@ pub(crate) fn unban(folders: &Folders, args: &Unban, out: &mut dyn Write) -> Out
     Ok(if n == 0 && !args.all { Code::No } else { Code::Done })
 }
 
-/// `outbox`: what MISP has not confirmed, and why.
-pub(crate) fn outbox(folders: &Folders, format: Format, out: &mut dyn Write) -> Outcome {
+/// `outbox`: what MISP has not confirmed, and what an operator does about it.
+pub(crate) fn outbox(folders: &Folders, args: &Outbox, out: &mut dyn Write) -> Outcome {
     let mut exchange = ExchangeClient::connect(&folders.exchange_socket()).map_err(asked)?;
-    let entries = exchange.outbox(MAX_LISTED).map_err(asked)?;
-    let text = match format.is_json() {
-        true => entries.iter().map(|entry| one_line(&json!(entry))).collect(),
-        false if entries.is_empty() => "nothing waits: MISP has confirmed everything\n".to_owned(),
-        false => outbox_table(&entries),
+    let text = match &args.command {
+        None => listed(&mut exchange, args.format)?,
+        Some(OutboxCommand::List(format)) => listed(&mut exchange, *format)?,
+        Some(OutboxCommand::Retry { ids }) => {
+            let ids = (!ids.is_empty()).then_some(ids.as_slice());
+            format!("{}\n", exchange.retry(ids).map_err(asked)?)
+        }
+        Some(OutboxCommand::Drop { ids, all }) => {
+            let ids = (!all).then_some(ids.as_slice());
+            format!("{}\n", exchange.drop_entries(ids).map_err(asked)?)
+        }
+        Some(OutboxCommand::Pause) => {
+            exchange.pause().map_err(asked)?;
+            "nobody is told anything until `fail2misp outbox resume`\n".to_owned()
+        }
+        Some(OutboxCommand::Resume) => {
+            exchange.resume().map_err(asked)?;
+            "what waits is told again\n".to_owned()
+        }
     };
     out.write_all(text.as_bytes()).map_err(Failed::other_side)?;
     Ok(Code::Done)
+}
+
+fn listed(exchange: &mut ExchangeClient, format: Format) -> Result<String, Failed> {
+    let entries = exchange.outbox(MAX_LISTED).map_err(asked)?;
+    Ok(match format.is_json() {
+        true => entries.iter().map(|entry| one_line(&json!(entry))).collect(),
+        false if entries.is_empty() => "nothing waits: MISP has confirmed everything\n".to_owned(),
+        false => outbox_table(&entries),
+    })
 }
 
 fn guard(folders: &Folders) -> Result<GuardClient, Failed> {
@@ -196,6 +219,9 @@ fn exchange_lines(exchange: &Result<ExchangeStatus, ClientError>) -> String {
         Err(error) => return format!("Exchange: {}\n", escape(&chain(error))),
     };
     let mut text = format!("Exchange: {} reports in the spool\n", status.n_spooled);
+    if status.is_paused {
+        text += "Exchange: paused, nobody is told; `fail2misp outbox resume` ends it\n";
+    }
     for it in &status.destinations {
         text += &format!("MISP {}: {} wait", escape(&it.name), it.depth);
         if let Some(oldest) = it.oldest {

@@ -18,6 +18,10 @@ pub(crate) fn run(folders: &Folders, args: &Hub, out: &mut dyn Write) -> Outcome
     let data = args.data.clone().unwrap_or_else(|| folders.state.join("hub"));
     match &args.command {
         Some(HubCommand::Keys { command }) => keys(&data, command, out),
+        Some(HubCommand::Backup { file }) => {
+            hub::Hub::backup(&data, file).map_err(Failed::other_side)?;
+            Ok(Code::Done)
+        }
         None => serve(&data, args, out),
     }
 }
