@@ -53,6 +53,14 @@ pub(crate) fn say(action: &Action, zone: &TimeZone) {
         Action::Increased { ban, n_bans } => {
             let (jail, subject) = (&ban.jail, Clean(&ban.subject));
             let (length, until) = (length(ban.bantime), end(ban, zone));
+            tracing::info!(
+                target: "fail2ban.actions", notice = true,
+                "[{jail}] Increase Ban {subject} ({n_bans} # {length} -> {until})"
+            );
+        }
+        Action::Prolong(ban) => {
+            let (jail, subject) = (&ban.jail, Clean(&ban.subject));
+            let until = end(ban, zone);
             // fail2ban prolongs without a word, beside that of who is banned already.
             tracing::debug!(target: "fail2ban.actions", "[{jail}] ban of {subject} until {until}");
         }
