@@ -359,8 +359,14 @@ impl Drop for Journald {
     fn drop(&mut self) {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
-        for folder in ["/run/systemd/journal.", "/run/log/journal/", "/var/log/journal/"] {
-            let _ = fs::remove_dir_all(format!("{folder}{}", self.name));
+        let _ = fs::remove_dir_all(format!("/run/systemd/journal.{}", self.name));
+        // Its folder of entries begins with the number of the machine.
+        for above in ["/run/log/journal", "/var/log/journal"] {
+            for folder in fs::read_dir(above).into_iter().flatten().filter_map(Result::ok) {
+                if folder.file_name().to_string_lossy().ends_with(&format!(".{}", self.name)) {
+                    let _ = fs::remove_dir_all(folder.path());
+                }
+            }
         }
     }
 }
