@@ -8,7 +8,7 @@ stumbles; or a text instead of the list where it refuses the filter.
 
 usage: lines.py [--root DIR] < cases.jsonl      DIR holds fail2ban/ (default: Debian's /usr/lib/python3/dist-packages)
 """
-import argparse, json, logging, os, sys, time, warnings
+import argparse, json, logging, os, signal, sys, time, warnings
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--root", default="/usr/lib/python3/dist-packages")
@@ -47,11 +47,18 @@ def new_filter(case):
     for regex in case.get("ignoreregex", []): f.addIgnoreRegex(regex)
     return f
 
+def give_up(*_):
+    raise TimeoutError("the expressions of fail2ban take for ever")
+signal.signal(signal.SIGALRM, give_up)
+
 def answer(f, line):
+    signal.setitimer(signal.ITIMER_REAL, 1)
     try:
         found = f.processLine(line)
     except Exception as e:
         return "%s: %s" % (type(e).__name__, e)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return [{"regex": i, "fid": plain(fid), "time": t,
              "data": {k: plain(v) for k, v in data.items() if v is not None}} for i, fid, t, data in found]
 
