@@ -219,6 +219,10 @@ impl Exchange {
         let mut store = Store::open(&state::database(state))?;
         store.change(|changes| {
             intake.keep_destinations(changes)?;
+            if manner.when == PublishWhen::AtEnd {
+                // What a daemon left for later has nobody else to do it.
+                changes.hurry_publishing(Timestamp::now())?;
+            }
             intake.screen_again(changes)
         })?;
         // What cannot be swept now is swept at the next start.

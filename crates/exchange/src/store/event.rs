@@ -175,6 +175,12 @@ impl Changes<'_> {
             .map(drop)
     }
 
+    /// Has every changed event published now, and not when its time comes.
+    pub(crate) fn hurry_publishing(&self, now: Timestamp) -> rusqlite::Result<()> {
+        let sql = "UPDATE events SET publish_at = ?1 WHERE publish_at > ?1";
+        self.tx.execute(sql, [now.as_second()]).map(drop)
+    }
+
     /// Remembers that an event is published as it stands, or need not be.
     pub(crate) fn is_published(&self, event: i64) -> rusqlite::Result<()> {
         self.tx.execute("UPDATE events SET publish_at = NULL WHERE id = ?1", [event]).map(drop)
