@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Demo, out: &mut dyn Write) -> Outcome {
     // While the process has one thread: only then the kernel grants a user namespace.
     let rights = netns::become_root_of_own();
     // Only what goes wrong; the rest is told by the story.
-    log::to_stderr(LevelFilter::WARN);
+    log::begin(LevelFilter::WARN, log::Target::Stderr);
     let temp = tempfile::tempdir().context("make a folder for the demonstration");
     let temp = temp.map_err(Failed::other_side)?;
     let mut teller = Teller { out, is_json: args.format.is_json() };

@@ -4,23 +4,88 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Sends everything at `level` and above to standard error.
-pub(crate) fn to_stderr(level: LevelFilter) {
+/// Where guard's lines go; everything else, exchange's lines among it, goes to standard error.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Target {
+    /// To standard error, too.
+    #[default]
+    Stderr,
+    /// To a file, where fail2ban's own filter recidive and people's scripts look for them.
+    File(PathBuf),
+}
+
+impl Target {
+    /// Reads fail2ban's `logtarget`, or ours; `None` where it is none that is known.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        match text.trim() {
+            "stderr" | "STDERR" => Some(Self::Stderr),
+            path if path.starts_with('/') => {
+                // fail2ban's options of a target are about its own format.
+                let path = path.split('[').next().unwrap_or(path);
+                Some(Self::File(path.into()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether lines can be written there.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, where they cannot.
+    pub(crate) fn try_out(&self) -> io::Result<()> {
+        match self {
+            Self::Stderr => Ok(()),
+            Self::File(path) => open(path).map(drop),
+        }
+    }
+}
+
+/// Begins the log: what is at `level` and above.
+pub(crate) fn begin(level: LevelFilter, target: Target) {
     // Only the first call of a process counts; a second one changes nothing, and need not.
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(target)
         .event_format(Fail2banLine)
         .try_init();
+}
+
+impl MakeWriter<'_> for Target {
+    type Writer = Box<dyn io::Write>;
+
+    fn make_writer(&self) -> Self::Writer {
+        Box::new(io::stderr())
+    }
+
+    /// The file is opened for each line: after a rotation the line belongs into the new one, and a
+    /// daemon that bans by the thousand still spends far longer on each ban.
+    fn make_writer_for(&self, metadata: &Metadata<'_>) -> Self::Writer {
+        match self {
+            Self::File(path) if metadata.target().starts_with(GUARD) => match open(path) {
+                Ok(file) => Box::new(file),
+                Err(_full_or_gone) => self.make_writer(),
+            },
+            _ => self.make_writer(),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 /// fail2ban's levels; `NOTICE`, which tracing lacks, is an information with a field `notice`.
@@ -34,6 +99,9 @@ pub(crate) fn level(loglevel: &str) -> Option<LevelFilter> {
         _ => return None,
     })
 }
+
+/// What the targets of guard's lines begin with: they are named as fail2ban's are.
+const GUARD: &str = "fail2ban.";
 
 struct Fail2banLine;
 
@@ -96,5 +164,19 @@ impl Visit for Line {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.message, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_targets() {
+        let file = |path: &str| Some(Target::File(path.into()));
+        assert_eq!(Target::read("STDERR"), Some(Target::Stderr));
+        assert_eq!(Target::read("/var/log/fail2ban.log"), file("/var/log/fail2ban.log"));
+        assert_eq!(Target::read("/var/log/f.log[format=\"x\"]"), file("/var/log/f.log"));
+        assert_eq!(Target::read("SYSLOG"), None);
     }
 }

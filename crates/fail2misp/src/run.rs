@@ -30,7 +30,7 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
     let settings = settings::read(&folders.config).map_err(Failed::usage)?;
     let source = Source::find(folders, &settings);
     let configuration = source.read();
-    log::to_stderr(level(&configuration));
+    begin_log(&settings, &configuration, args.dry_run);
     for fault in &configuration.faults {
         match &fault.jail {
             Some(_) => error!(target: LOG, "{}", jails::describe(fault)),
@@ -91,6 +91,30 @@ fn both(guard: Option<guard::Setup>, exchange: Option<exchange::Setup>) -> Outco
         Some(Err(_panic)) => Err(anyhow!("exchange panicked")),
     };
     ended.map(|()| Code::Done).map_err(Failed::other_side)
+}
+
+/// Begins the log where our configuration says, else where fail2ban's does. A dry run may stand beside
+/// a live daemon, and leaves its log alone.
+fn begin_log(settings: &Settings, configuration: &Configuration, is_dry: bool) {
+    let ours = settings.log.target.as_ref();
+    let named = ours.or_else(|| configuration.server.get("logtarget")).filter(|_| !is_dry);
+    let target = named.map(|text| (text, log::Target::read(text)));
+    let (target, trouble) = match target {
+        None => (log::Target::Stderr, None),
+        Some((text, None)) => {
+            (log::Target::Stderr, Some(format!("the log target `{text}` is not known")))
+        }
+        Some((text, Some(target))) => match target.try_out() {
+            Ok(()) => (target, None),
+            Err(error) => {
+                (log::Target::Stderr, Some(format!("the log `{text}` cannot be written: {error}")))
+            }
+        },
+    };
+    log::begin(level(configuration), target);
+    if let Some(trouble) = trouble {
+        warn!(target: LOG, "{trouble}; the log goes to standard error");
+    }
 }
 
 fn level(configuration: &Configuration) -> LevelFilter {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::log;
+
 /// All of the file; every key has a default, so an absent file is a complete configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -78,7 +80,7 @@ impl Default for Share {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
-    /// `stderr`, the only target so far.
+    /// Where guard's log goes: `stderr`, or a file; where fail2ban's `logtarget` says if absent.
     pub(crate) target: Option<String>,
 }
 
@@ -132,8 +134,9 @@ fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {
         let remedy = known.map_or_else(String::new, |key| format!("; did you mean `{key}`?"));
         wrong(error.span(), format!("{}{remedy}", error.message().replace('\n', " ")))
     })?;
-    if let Some(target) = settings.log.target.as_deref().filter(|target| *target != "stderr") {
-        let problem = format!("log.target `{target}` is unknown; it can be `stderr`");
+    let target = settings.log.target.as_deref();
+    if let Some(target) = target.filter(|target| log::Target::read(target).is_none()) {
+        let problem = format!("log.target `{target}` is not known; it can be `stderr` or a file");
         return Err(wrong(None, problem));
     }
     Ok(settings)

@@ -139,19 +139,19 @@ fn configure(dir: &Path, log: &Path) -> PathBuf {
         log.display()
     );
     fs::write(config.join("jail.local"), jail).unwrap();
+    let target = format!("[Definition]\nlogtarget = {}\n", dir.join("guard.log").display());
+    fs::write(config.join("fail2ban.local"), target).unwrap();
     config
 }
 
 fn start_guard(network: &Network, dir: &Path, config: &Path) -> Running {
-    let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("guard.log")).unwrap();
     let guard = Running::start(
         network
             .on_server(BINARY)
             .arg("--fail2ban-dir")
             .arg(config)
             .args(folders(dir))
-            .args(["run", "--only", "guard"])
-            .stderr(log),
+            .args(["run", "--only", "guard"]),
     );
     wait_for("guard to answer", || ask(dir, &["ping"]).status.success().then_some(()));
     guard
@@ -204,6 +204,12 @@ fn failed_logins_end_in_the_kernel_and_outlive_a_crash() {
     let guessed = Instant::now();
     wait_within(Duration::from_secs(1), "the ban in the kernel", || network.seconds_left(ATTACKER));
     println!("in the kernel at most {:?} after the client gave up", guessed.elapsed());
+
+    // And in the log, as fail2ban words it, where fail2ban.conf says.
+    let line = format!("NOTICE  [sshd] Ban {ATTACKER}");
+    wait_for("the ban in the log", || {
+        fs::read_to_string(dir.join("guard.log")).unwrap().contains(&line).then_some(())
+    });
 
     // Nothing of that address comes through any more, and its neighbour is not harmed.
     let shut_out = network.guess_passwords(dir, ATTACKER);
