@@ -91,7 +91,13 @@ fn configured(source: &Source, args: &cli::Report) -> Result<Option<MispAction>,
     if matches!(source, Source::BuiltIn(_)) {
         return Ok(None);
     }
-    let options = source.misp_options(args.jail.as_deref(), args.action.as_deref());
+    let jail = args.jail.as_deref();
+    let options = source.misp_options(jail, args.action.as_deref()).or_else(|error| {
+        // An action may be given a name of its own, and a jail may be broken by now: the offender
+        // is told all the same.
+        eprintln!("fail2misp: {error:#}; the values of action.d/misp.conf are taken");
+        source.misp_options(None, None)
+    });
     let Some(options) = options.map_err(Failed::usage)? else { return Ok(None) };
     let read = misp_action::read(&options).with_context(|| format!("action `misp` in {source}"));
     read.map(Some).map_err(Failed::usage)

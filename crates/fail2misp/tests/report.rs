@@ -131,6 +131,44 @@ fn what_cannot_be_told_is_refused_with_a_reason() {
 }
 
 #[test]
+fn the_jails_own_action_line_decides_and_misp_conf_where_there_is_none() {
+    let host = Host::new();
+    let hub = Hub::start(&host.path().join("hub"));
+    let (of_all, of_jail) = (hub.add_event("all jails"), hub.add_event("one jail"));
+    let config = host.path().join("fail2ban");
+    fs::create_dir_all(config.join("action.d")).unwrap();
+    fs::create_dir_all(config.join("filter.d")).unwrap();
+    fs::write(config.join("filter.d/door.conf"), "[Definition]\nfailregex = ^<HOST>\n").unwrap();
+    // As the article has it: the options in [Definition], and an action that names its script.
+    fs::write(
+        config.join("action.d/misp.conf"),
+        format!(
+            "[Definition]\nactionban = /usr/local/sbin/misp_add_attribute.sh <ip> <misp_auth_key> \
+             <misp_base_url> <misp_event> <misp_sight>\nmisp_auth_key = {}\nmisp_base_url = {}\n\
+             misp_event = {of_all}\nmisp_sight = true\n",
+            hub.key,
+            hub.url()
+        ),
+    )
+    .unwrap();
+    let jails = format!(
+        "[door]\nfilter = door\nlogpath = /dev/null\naction = misp[misp_event={of_jail}]\n\
+         [gate]\nfilter = door\nlogpath = /dev/null\naction = misp\n"
+    );
+    fs::write(config.join("jail.conf"), jails).unwrap();
+
+    for (ip, jail) in [("192.0.2.11", "door"), ("192.0.2.12", "gate"), ("192.0.2.13", "nowhere")] {
+        let output =
+            host.report(&["--jail", jail, "--action", "misp", "--failures", "3", "--", ip]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    wait_for("the jail's own event", || (hub.values(&of_jail) == ["192.0.2.11"]).then_some(()));
+    wait_for("the event of misp.conf", || {
+        (hub.values(&of_all) == ["192.0.2.12", "192.0.2.13"]).then_some(())
+    });
+}
+
+#[test]
 fn nobody_waits_for_a_misp_that_is_away() {
     let host = Host::new();
     let mut hub = Hub::start(&host.path().join("hub"));
