@@ -65,13 +65,18 @@ impl Chance {
     /// One call in four goes wrong. A lost answer to an add is the hardest of all: what was asked
     /// for is done, and nobody knows.
     fn trouble(&mut self, path: &str) -> Option<Trouble> {
-        let is_add = path.starts_with("/attributes/add/");
         match self.below(4) {
-            0 if is_add => Some([Trouble::AnswerLost, Trouble::HalfAnswer][self.below(2) as usize]),
+            0 if is_add(path) => {
+                Some([Trouble::AnswerLost, Trouble::HalfAnswer][self.below(2) as usize])
+            }
             0 => Some(TROUBLES[self.below(9) as usize]),
             _ => None,
         }
     }
+}
+
+fn is_add(path: &str) -> bool {
+    path.starts_with("/attributes/add/")
 }
 
 #[derive(Clone, Debug)]
@@ -270,6 +275,10 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, stopping: &AtomicBool) {
             state.n_asked += 1;
             match state.troubles.is_empty() {
                 false => Some(state.troubles.remove(0)),
+                // The hardest of all happens in every run, whatever chance says.
+                true if state.chance.is_some() && state.n_lost == 0 && is_add(&request.path) => {
+                    Some(Trouble::AnswerLost)
+                }
                 true => state.chance.as_mut().and_then(|it| it.trouble(&request.path)),
             }
         };
@@ -309,16 +318,14 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, stopping: &AtomicBool) {
             Some(Trouble::AnswerLost) => {
                 let mut state = state.lock().unwrap();
                 let (status, _) = answer(&mut state, &request);
-                state.n_lost +=
-                    usize::from(request.path.starts_with("/attributes/add/") && status == 200);
+                state.n_lost += usize::from(is_add(&request.path) && status == 200);
                 false
             }
             Some(Trouble::HalfAnswer) => {
                 let (status, body) = {
                     let mut state = state.lock().unwrap();
                     let (status, body) = answer(&mut state, &request);
-                    state.n_lost +=
-                        usize::from(request.path.starts_with("/attributes/add/") && status == 200);
+                    state.n_lost += usize::from(is_add(&request.path) && status == 200);
                     (status, body)
                 };
                 let body = body.to_string();
