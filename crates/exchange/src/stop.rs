@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Tells [`crate::run`] to end; clones tell the same one.
+/// Tells [`run`](fn@crate::run) to end; clones tell the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<(Mutex<State>, Condvar)>);
 

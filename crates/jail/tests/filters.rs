@@ -1,7 +1,7 @@
 //! Holds our own filters to fail2ban's sample logs: what fail2ban calls a failure, they catch; what
 //! it calls harmless, they leave alone.
 //!
-//! `oracle/samples.py` runs the sample tests of an installed fail2ban and prints each answer. A
+//! scan's `oracle/samples.py` runs the sample tests of an installed fail2ban and prints each answer. A
 //! filter of ours is held to the samples of the filter that bears its name there, mode by mode.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -125,13 +125,14 @@ impl Report {
 /// What fail2ban answers to its samples, by filter; nothing, aloud, where it is not installed.
 fn samples() -> Option<HashMap<String, Vec<Sample>>> {
     debian()?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/samples.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scan/tests/oracle/samples.py");
     let output = Command::new("/usr/bin/python3").arg(script).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut samples: HashMap<String, Vec<Sample>> = HashMap::new();
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let call: Value = serde_json::from_str(line).unwrap();
-        let name = call["filter"].as_str().unwrap().to_owned();
+        // What else it prints is what the filters are.
+        let Some(name) = call["filter"].as_str().map(str::to_owned) else { continue };
         samples.entry(name).or_default().push(Sample::new(&call));
     }
     Some(samples)
