@@ -9,7 +9,7 @@ marks where they are installed. Ours runs `--runs` times, and the median counts.
 Needs a release build of fail2misp, and Debian's package fail2ban. TZ is UTC for all of them.
 The exit code is 1 where the two do not agree.
 """
-import argparse, os, re, resource, shutil, statistics, subprocess, sys, tempfile, time
+import argparse, os, re, shutil, statistics, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
@@ -39,15 +39,15 @@ def log(kind, args):
 
 
 def timed(command):
-    """Seconds, peak KiB and output of one run."""
-    with tempfile.TemporaryFile() as out:
+    """Seconds, peak KiB (0 where GNU time is not installed) and output of one run."""
+    gnu_time = shutil.which("time")  # a child of this process would count this process's memory as its own
+    with tempfile.TemporaryFile() as out, tempfile.NamedTemporaryFile("r") as peak:
+        wrapped = [gnu_time, "-q", "-f", "%M", "-o", peak.name, *command] if gnu_time else command
         start = time.perf_counter()
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "TZ": "UTC"})
-        _, _, usage = os.wait4(child.pid, 0)
+        subprocess.run(wrapped, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "TZ": "UTC"})
         seconds = time.perf_counter() - start
-        child.returncode = 0
         out.seek(0)
-        return seconds, usage.ru_maxrss, out.read().decode(errors="replace")
+        return seconds, int(peak.read() or 0), out.read().decode(errors="replace")
 
 
 def tally(output):

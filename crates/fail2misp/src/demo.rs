@@ -155,6 +155,7 @@ fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Gua
     let started = thread::spawn(move || {
         let (firewall, words) = firewall_for(rights);
         let guard = Guard::start(guard::Setup {
+            disabled: Vec::new(),
             jails: configuration.jails,
             state: Some(state),
             socket: Some(socket),

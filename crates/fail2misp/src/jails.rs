@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use jail::config::options::Item;
-use jail::config::{self, Configuration, Fault, Files, Jail, Select};
+use jail::config::{self, Configuration, Fault, Files, Jail, Place, Select};
 use scan::FilterSpec;
 
 use crate::cli::Folders;
 use crate::disk::{BuiltIn, Disk};
+use crate::exit::escape;
 use crate::misp_action;
 use crate::settings::Settings;
 
@@ -169,14 +170,22 @@ fn this_year() -> i16 {
 
 /// A fault in one line: place, jail, problem.
 pub(crate) fn describe(fault: &Fault) -> String {
-    let mut text = String::new();
-    if let Some(place) = &fault.place {
-        text += &format!("{}:{}: ", place.file.display(), place.line);
+    match &fault.jail {
+        Some(jail) => {
+            let problem = format!("jail `{jail}` does not start: {}", fault.problem);
+            placed(fault.place.as_ref(), &problem)
+        }
+        None => placed(fault.place.as_ref(), &fault.problem),
     }
-    if let Some(jail) = &fault.jail {
-        text += &format!("jail `{jail}` does not start: ");
-    }
-    crate::exit::escape(&(text + &fault.problem))
+}
+
+/// A problem with its place in front.
+pub(crate) fn placed(place: Option<&Place>, problem: &str) -> String {
+    let text = match place {
+        Some(place) => format!("{}:{}: {problem}", place.file.display(), place.line),
+        None => problem.to_owned(),
+    };
+    escape(&text)
 }
 
 /// A number of things in words.

@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use control::guard::DisabledJail;
 use exchange::{Destination, GuardSource, Mode};
 use guard::{Firewall, Guard, Memory, Nft, Stopper};
 use jail::config::{Configuration, Jail};
@@ -51,7 +52,7 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
         true => Some(exchange_setup(folders, &settings, &source, &configuration.jails)),
         false => None,
     };
-    let guard = halves.guard.then(|| guard_setup(folders, configuration.jails, args.dry_run));
+    let guard = halves.guard.then(|| guard_setup(folders, configuration, args.dry_run));
     both(guard, exchange)
 }
 
@@ -122,11 +123,16 @@ fn level(configuration: &Configuration) -> LevelFilter {
     named.and_then(|name| log::level(name)).unwrap_or(LevelFilter::INFO)
 }
 
-fn guard_setup(folders: &Folders, jails: Vec<Jail>, is_dry: bool) -> guard::Setup {
+fn guard_setup(folders: &Folders, configuration: Configuration, is_dry: bool) -> guard::Setup {
+    let refused = configuration.faults.into_iter().filter_map(|fault| {
+        let why = jails::placed(fault.place.as_ref(), &fault.problem);
+        Some(DisabledJail { jail: fault.jail?, why })
+    });
     let firewall: Box<dyn Firewall> =
         if is_dry { Box::new(Memory::default()) } else { Box::new(Nft::default()) };
     guard::Setup {
-        jails,
+        jails: configuration.jails,
+        disabled: refused.collect(),
         // A dry run may stand beside a live daemon, and leaves its memory and its socket alone.
         state: (!is_dry).then(|| folders.state.join("guard")),
         socket: (!is_dry).then(|| folders.guard_socket()),

@@ -134,8 +134,9 @@ fn configure(dir: &Path, log: &Path) -> PathBuf {
     let config = dir.join("fail2ban");
     let copied = Command::new("cp").args(["-a", "/etc/fail2ban"]).arg(&config).status().unwrap();
     assert!(copied.success());
+    // One that cannot start is shown, and changes nothing for the other.
     let jail = format!(
-        "[sshd]\nfilter = sshd[mode=%(mode)s, __prefix_line=]\nlogpath = {}\nmaxretry = 3\n",
+        "[recidive]\nenabled = true\nmaxretry = 1 # a comment\n\n[sshd]\nfilter = sshd[mode=%(mode)s, __prefix_line=]\nlogpath = {}\nmaxretry = 3\n",
         log.display()
     );
     fs::write(config.join("jail.local"), jail).unwrap();
@@ -230,6 +231,13 @@ fn failed_logins_end_in_the_kernel_and_outlive_a_crash() {
     let until = before.0 + before.1;
     let due = u64::try_from(until - Timestamp::now().as_second()).unwrap();
     assert!(left.abs_diff(due) <= 2, "{left} s are left, {due} s are due");
+
+    // The tree that fail2ban-client prints, and the jail that the configuration keeps from starting.
+    let said = String::from_utf8(ask(dir, &["status"]).stdout).unwrap();
+    assert!(said.starts_with("Status\n|- Number of jail:\t1\n`- Jail list:\tsshd\n"), "{said}");
+    assert!(said.contains("Disabled: recidive: ") && said.contains("jail.local:3: "), "{said}");
+    let said = String::from_utf8(ask(dir, &["status", "sshd"]).stdout).unwrap();
+    assert!(said.contains(&format!("`- Banned IP list:\t{ATTACKER} {NEIGHBOUR}\n")), "{said}");
 
     // Lifted by hand, it may come again.
     assert!(ask(dir, &["unban", ATTACKER]).status.success());

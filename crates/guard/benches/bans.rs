@@ -157,6 +157,7 @@ fn start(folder: &Path, firewall: impl Firewall + 'static) -> (Guard, File) {
     log.write_all(b"begun\n").unwrap();
     let jail = Jail { max_retry: 1, ignore_self: false, ..jails::jail("sshd", &path) };
     let guard = Guard::start(Setup {
+        disabled: Vec::new(),
         jails: vec![jail],
         state: Some(folder.join("guard")),
         socket: None,

@@ -30,6 +30,8 @@ const MAX_INBOX: usize = 64;
 pub struct Setup {
     /// The jails, as the configuration says.
     pub jails: Vec<Jail>,
+    /// The jails that the configuration itself refused, for `status`.
+    pub disabled: Vec<DisabledJail>,
     /// The folder of guard.db (`STATE/guard`); `None` keeps everything in memory.
     pub state: Option<PathBuf>,
     /// The control socket (`RUNTIME/guard/control.sock`); `None` serves none.
@@ -121,12 +123,11 @@ impl Guard {
     ///
     /// When nothing can be guarded at all.
     pub fn start(setup: Setup) -> Result<Self, StartError> {
-        let Setup { jails, state, socket, mut firewall, zone } = setup;
+        let Setup { jails, mut disabled, state, socket, mut firewall, zone } = setup;
         let store = match &state {
             Some(folder) => Store::open(folder)?,
             None => Store::in_memory()?,
         };
-        let mut disabled = Vec::new();
         let mut ready = prepare(jails, &mut disabled);
         leave_out_refused(&mut ready, firewall.as_mut(), &mut disabled)?;
         if ready.is_empty() {

@@ -38,6 +38,7 @@ fn guards_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let folder = Path::new(&folder);
     let setup = Setup {
+        disabled: Vec::new(),
         jails: vec![Jail { max_retry: 1, ..jails::jail("sshd", &folder.join("log")) }],
         state: Some(folder.join("state")),
         socket: Some(folder.join("control.sock")),

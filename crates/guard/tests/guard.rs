@@ -44,6 +44,7 @@ impl Host {
 
     fn setup(&self, jails: Vec<Jail>, firewall: impl Firewall + 'static) -> Setup {
         Setup {
+            disabled: Vec::new(),
             jails,
             state: Some(self.path("state/guard")),
             socket: Some(self.path("run/control.sock")),
