@@ -73,6 +73,7 @@ pub(crate) fn policy(share: &Share) -> Policy {
     Policy {
         never: share.never.clone(),
         allow: share.allow.clone(),
+        own: guard::addresses::own(),
         min_failures: share.min_failures,
         ..Policy::default()
     }

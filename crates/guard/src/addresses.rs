@@ -1,4 +1,4 @@
-//! The addresses of this host, which are never banned (`ignoreself`).
+//! The addresses of this host, which are never banned (`ignoreself`) and never told about.
 //!
 //! Read from `/proc/thread-self/net`, as the kernel lists them for the namespace of the thread:
 //! `fib_trie` for IPv4, `if_inet6` for IPv6.
@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The addresses that are this host's now; none where the kernel does not tell.
-pub(crate) fn own() -> Vec<IpAddr> {
+pub fn own() -> Vec<IpAddr> {
     // A kernel without IPv6 lacks the second file.
     let read =
         |file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();

@@ -14,7 +14,7 @@
 //!
 //! They do not know each other; they meet in the loop. [`Guard::start`] starts it all.
 
-mod addresses;
+pub mod addresses;
 mod answer;
 mod command;
 pub mod firewall;
