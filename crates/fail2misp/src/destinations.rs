@@ -75,7 +75,6 @@ pub(crate) fn policy(share: &Share) -> Policy {
         allow: share.allow.clone(),
         own: guard::addresses::own(),
         min_failures: share.min_failures,
-        ..Policy::default()
     }
 }
 
