@@ -13,7 +13,7 @@ use control::guard::{GuardAnswer, GuardRequest};
 use control::{Caller, Refusal};
 use jail::Subject;
 
-use crate::run::Event;
+use crate::event::Event;
 
 /// The longest wait for a ban; a follower asks again.
 const MAX_WAIT: Duration = Duration::from_secs(60);

@@ -6,7 +6,8 @@
 //! | [`journal`] | the systemd journal | `guard-journal`, one a query |
 //! | `reader` | the scanners of each log; names to addresses | `guard-follow`, `guard-names` |
 //! | `readers` | the threads of those, and their end | |
-//! | `run` | the loop around one inbox: judge, firewall, store, log | `guard` |
+//! | `event` | what the others send to the one inbox | |
+//! | `run` | the loop around that inbox: judge, firewall, store, log | `guard` |
 //! | `answer` | the control socket | one a connection |
 //! | `command` | the commands of `action.d` that guard does not do itself | `guard-actions`, one a jail |
 //! | [`firewall`] | the bans in the kernel | `guard` |
@@ -17,6 +18,7 @@
 pub mod addresses;
 mod answer;
 mod command;
+mod event;
 pub mod firewall;
 pub mod follow;
 pub mod journal;

@@ -14,10 +14,10 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use scan::{Filter, IdKind, Outcome, Pass, Settings, Undated};
 
+use crate::event::Event;
 use crate::follow::News;
 use crate::journal::{self, Query};
 use crate::mark::Progress;
-use crate::run::Event;
 use crate::words::Clean;
 
 /// Names that wait to be resolved; beyond that an attacker is flooding us with names.

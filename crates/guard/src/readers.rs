@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use scan::Filter;
 
+use crate::event::Event;
 use crate::follow::{Follower, Source, Stop};
 use crate::journal::{self, Query};
 use crate::mark::Mark;
 use crate::reader::{self, Eye, Friends, MAX_UNRESOLVED, Reader, UseDns};
-use crate::run::Event;
 use crate::store::{Store, StoreError};
 use crate::words::chain;
 

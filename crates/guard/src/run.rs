@@ -9,7 +9,6 @@ mod asked;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use control::Refusal;
-use control::guard::{DisabledJail, GuardAnswer, GuardRequest};
+use control::guard::{DisabledJail, GuardAnswer};
 use ipnet::IpNet;
 use jail::judge::{self, Action, History as _, Judge, Rules};
 use jail::{Ban, Subject};
@@ -27,6 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::addresses;
 use crate::answer::Feed;
 use crate::command::{Order, Queue};
+use crate::event::Event;
 use crate::firewall::{Blocking, Change, Firewall};
 use crate::mark::Progress;
 use crate::reader::Batch;
@@ -46,27 +46,6 @@ const MARK_EVERY: Duration = Duration::from_secs(5);
 
 /// Failures that come so long after a ban were not on their way: the firewall may leak.
 const LEAK_AFTER: SignedDuration = SignedDuration::from_secs(3);
-
-/// Everything that can make guard act.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// Lines of a log were looked at.
-    Read(Batch),
-    /// A file is followed, for these sources and their jails.
-    Followed { path: PathBuf, sources: Vec<(usize, String)> },
-    /// The pattern of a jail's source names no file yet.
-    Awaited { source: usize, jail: String, pattern: String },
-    /// A file cannot be followed, for these sources and their jails.
-    Trouble { path: PathBuf, sources: Vec<(usize, String)>, why: String },
-    /// The journal cannot be read for these jails.
-    JournalTrouble { jails: Vec<String>, why: String },
-    /// What a name of `ignoreip` stands for now.
-    Resolved { name: String, addrs: Vec<IpAddr> },
-    /// Somebody asks at the control socket.
-    Asked(GuardRequest, SyncSender<Result<GuardAnswer, Refusal>>),
-    /// The end; rules are left in the firewall where a crash is played.
-    Stop { leave_rules: bool },
-}
 
 /// What guard knows of a jail beside what the judge does.
 #[derive(Debug)]

@@ -15,10 +15,11 @@ use scan::Filter;
 
 use crate::answer::{self, Feed};
 use crate::command::{Commands, Queue};
+use crate::event::Event;
 use crate::firewall::{Blocking, Firewall, FirewallError, blocking};
 use crate::journal::Query;
 use crate::readers::{Plan, Readers};
-use crate::run::{Event, Post, Run};
+use crate::run::{Post, Run};
 use crate::store::{Store, StoreError};
 use crate::words::chain;
 

@@ -1,0 +1,31 @@
+//! What can make guard act: everything that others send to the one inbox of its loop.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
+
+use control::Refusal;
+use control::guard::{GuardAnswer, GuardRequest};
+
+use crate::reader::Batch;
+
+/// Everything that can make guard act.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Lines of a log were looked at.
+    Read(Batch),
+    /// A file is followed, for these sources and their jails.
+    Followed { path: PathBuf, sources: Vec<(usize, String)> },
+    /// The pattern of a jail's source names no file yet.
+    Awaited { source: usize, jail: String, pattern: String },
+    /// A file cannot be followed, for these sources and their jails.
+    Trouble { path: PathBuf, sources: Vec<(usize, String)>, why: String },
+    /// The journal cannot be read for these jails.
+    JournalTrouble { jails: Vec<String>, why: String },
+    /// What a name of `ignoreip` stands for now.
+    Resolved { name: String, addrs: Vec<IpAddr> },
+    /// Somebody asks at the control socket.
+    Asked(GuardRequest, SyncSender<Result<GuardAnswer, Refusal>>),
+    /// The end; rules are left in the firewall where a crash is played.
+    Stop { leave_rules: bool },
+}
