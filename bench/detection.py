@@ -4,8 +4,8 @@
 usage: bench/detection.py [--lines N] [--runs N] [--quick] [--ours PROGRAM] [--logs DIR]
 
 Prints for each input: lines a second and peak memory of `fail2misp regex` and of `fail2ban-regex`, their
-ratio, and whether both call the same lines matched, ignored and missed; `rg -c` and `fail2ban-rs` as
-marks where they are installed. Ours runs `--runs` times, and the median counts.
+ratio, and whether both call the same lines matched, ignored and missed; `rg -c` of
+three literals as a mark where it is installed. Ours runs `--runs` times, and the median counts.
 Needs a release build of fail2misp, and Debian's package fail2ban. TZ is UTC for all of them.
 The exit code is 1 where the two do not agree.
 """
