@@ -14,6 +14,7 @@ mod log;
 mod misp_action;
 mod netns;
 mod operator;
+mod outbox;
 mod regex;
 mod report;
 mod run;
@@ -68,7 +69,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Ban(args) => operator::ban(folders, args, out),
         Command::Unban(args) => operator::unban(folders, args, out),
         Command::Ping(format) => operator::ping(folders, *format, out),
-        Command::Outbox(args) => operator::outbox(folders, args, out),
+        Command::Outbox(args) => outbox::run(folders, args, out),
         Command::Check(format) => check::run(folders, *format, out),
         Command::Regex(args) => regex::run(folders, args, out),
         Command::Backfill(args) => backfill::run(folders, args, out),

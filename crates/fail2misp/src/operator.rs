@@ -1,21 +1,18 @@
-//! What an operator asks of the running daemon: status, ping, ban, unban, outbox.
+//! What an operator asks of the running daemon: status, ping, ban, unban.
 
 use std::io::Write;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use control::ClientError;
-use control::exchange::{ExchangeClient, ExchangeStatus, OutboxEntry};
+use control::exchange::{ExchangeClient, ExchangeStatus};
 use control::guard::{GuardClient, GuardStatus, JailStatus};
 use jail::{Ban, Subject};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::cli::{BanWords, Banned, Folders, Format, Outbox, OutboxCommand, Status, Unban};
+use crate::cli::{BanWords, Banned, Folders, Format, Status, Unban};
 use crate::exit::{Code, Failed, Outcome, escape};
-
-/// The entries of the outbox that are listed; more fill no screen that anybody reads.
-const MAX_LISTED: u32 = 1_000;
 
 /// The width that tables keep to.
 const TABLE_WIDTH: u16 = 100;
@@ -91,47 +88,12 @@ pub(crate) fn unban(folders: &Folders, args: &Unban, out: &mut dyn Write) -> Out
     Ok(if n == 0 && !args.all { Code::No } else { Code::Done })
 }
 
-/// `outbox`: what MISP has not confirmed, and what an operator does about it.
-pub(crate) fn outbox(folders: &Folders, args: &Outbox, out: &mut dyn Write) -> Outcome {
-    let mut exchange = ExchangeClient::connect(&folders.exchange_socket()).map_err(asked)?;
-    let text = match &args.command {
-        None => listed(&mut exchange, args.format)?,
-        Some(OutboxCommand::List(format)) => listed(&mut exchange, *format)?,
-        Some(OutboxCommand::Retry { ids }) => {
-            let ids = (!ids.is_empty()).then_some(ids.as_slice());
-            format!("{}\n", exchange.retry(ids).map_err(asked)?)
-        }
-        Some(OutboxCommand::Drop { ids, all }) => {
-            let ids = (!all).then_some(ids.as_slice());
-            format!("{}\n", exchange.drop_entries(ids).map_err(asked)?)
-        }
-        Some(OutboxCommand::Pause) => {
-            exchange.pause().map_err(asked)?;
-            "nobody is told anything until `fail2misp outbox resume`\n".to_owned()
-        }
-        Some(OutboxCommand::Resume) => {
-            exchange.resume().map_err(asked)?;
-            "what waits is told again\n".to_owned()
-        }
-    };
-    out.write_all(text.as_bytes()).map_err(Failed::other_side)?;
-    Ok(Code::Done)
-}
-
-fn listed(exchange: &mut ExchangeClient, format: Format) -> Result<String, Failed> {
-    let entries = exchange.outbox(MAX_LISTED).map_err(asked)?;
-    Ok(match format.is_json() {
-        true => entries.iter().map(|entry| one_line(&json!(entry))).collect(),
-        false if entries.is_empty() => "nothing waits: MISP has confirmed everything\n".to_owned(),
-        false => outbox_table(&entries),
-    })
-}
-
 fn guard(folders: &Folders) -> Result<GuardClient, Failed> {
     GuardClient::connect(&folders.guard_socket()).map_err(asked)
 }
 
-fn asked(error: ClientError) -> Failed {
+/// The daemon could not be asked, or refused.
+pub(crate) fn asked(error: ClientError) -> Failed {
     Failed::other_side(error)
 }
 
@@ -161,7 +123,8 @@ fn looks_like_an_address(word: &str) -> bool {
     word.contains([':', '/']) || word.chars().all(|char| char.is_ascii_digit() || char == '.')
 }
 
-fn one_line(value: &Value) -> String {
+/// One object of a stream.
+pub(crate) fn one_line(value: &Value) -> String {
     format!("{value}\n")
 }
 
@@ -246,22 +209,6 @@ fn ban_table(bans: &[Ban]) -> String {
         let subject = escape(&ban.subject.to_string());
         let failures = ban.n_failures.to_string();
         table.add_row([subject, ban.jail.clone(), failures, local(ban.time), until]);
-    }
-    format!("{table}\n")
-}
-
-fn outbox_table(entries: &[OutboxEntry]) -> String {
-    let mut table = table(["id", "to", "address", "jail", "banned", "tried", "why"]);
-    for entry in entries {
-        table.add_row([
-            entry.id.to_string(),
-            entry.destination.clone(),
-            escape(&entry.subject.to_string()),
-            escape(&entry.jail),
-            local(entry.time),
-            entry.n_tried.to_string(),
-            escape(entry.why.as_deref().unwrap_or("")),
-        ]);
     }
     format!("{table}\n")
 }
