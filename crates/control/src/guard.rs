@@ -3,10 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jail::{Ban, Failure, NumberedBan, Subject};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::block_list::{
+    BlockEntry, BlockListAnswer, BlockListRequest, BlockListStatus, MAX_BLOCK_STEP,
+};
 use crate::{Client, ClientError, Request, Role};
 
 /// The jails that a decoy may report failures for begin with this.
@@ -62,6 +66,8 @@ pub enum GuardRequest {
         /// The last number that was taken care of.
         number: u64,
     },
+    /// A step of a change of the block lists, or a question about them.
+    BlockList(BlockListRequest),
     /// Counts a failure that a decoy saw.
     Failure(Failure),
     /// Reads the configuration again.
@@ -75,7 +81,10 @@ impl Request for GuardRequest {
         match role {
             Role::Operator => true,
             Role::Exchange => {
-                matches!(self, Self::Ping | Self::BansSince { .. } | Self::Reached { .. })
+                matches!(
+                    self,
+                    Self::Ping | Self::BansSince { .. } | Self::Reached { .. } | Self::BlockList(_)
+                )
             }
             Role::Decoy => match self {
                 Self::Ping => true,
@@ -103,6 +112,8 @@ pub enum GuardAnswer {
     Changed(u64),
     /// To [`GuardRequest::BansSince`].
     BanLog(BanLog),
+    /// To [`GuardRequest::BlockList`].
+    BlockList(BlockListAnswer),
     /// To what asks for nothing back.
     Done,
 }
@@ -298,6 +309,70 @@ impl GuardClient {
         self.done(&GuardRequest::Reached { log: log.to_owned(), number })
     }
 
+    /// How the block lists are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn block_lists(&mut self) -> Result<Vec<BlockListStatus>, ClientError> {
+        match self.block_step(BlockListRequest::Status)? {
+            BlockListAnswer::Status(lists) => Ok(lists),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    /// Changes the block list of `source` from the version `base`, or makes it anew, and tells what
+    /// became of it: [`BlockListAnswer::Committed`], or [`BlockListAnswer::OtherBase`] before
+    /// anything was sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`]; then the list is what it was.
+    pub fn change_block_list(
+        &mut self,
+        source: &str,
+        version: &str,
+        base: Option<&str>,
+        add: &[BlockEntry],
+        remove: &[IpNet],
+    ) -> Result<BlockListAnswer, ClientError> {
+        let source = source.to_owned();
+        let begin = BlockListRequest::Begin {
+            source: source.clone(),
+            version: version.to_owned(),
+            base: base.map(str::to_owned),
+        };
+        match self.block_step(begin)? {
+            BlockListAnswer::Taken => {}
+            other => return Ok(other),
+        }
+        for nets in remove.chunks(MAX_BLOCK_STEP) {
+            let (source, nets) = (source.clone(), nets.to_vec());
+            self.block_step(BlockListRequest::Remove { source, nets })?;
+        }
+        for entries in add.chunks(MAX_BLOCK_STEP) {
+            let (source, entries) = (source.clone(), entries.to_vec());
+            self.block_step(BlockListRequest::Add { source, entries })?;
+        }
+        self.block_step(BlockListRequest::Commit { source })
+    }
+
+    /// Forgets the block list of `source`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn forget_block_list(&mut self, source: &str) -> Result<(), ClientError> {
+        self.block_step(BlockListRequest::Forget { source: source.to_owned() }).map(drop)
+    }
+
+    fn block_step(&mut self, step: BlockListRequest) -> Result<BlockListAnswer, ClientError> {
+        match self.0.ask(&GuardRequest::BlockList(step))? {
+            GuardAnswer::BlockList(answer) => Ok(answer),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
     /// Has a failure counted.
     ///
     /// # Errors
@@ -358,6 +433,15 @@ mod tests {
             [true, false, false, false],
         );
         check(r#"{"ask":"unban","jail":null,"subjects":null}"#, [true, false, false, false]);
+        check(
+            r#"{"ask":"block_list","step":"begin","source":"hub","version":"2","base":"1"}"#,
+            [true, true, false, false],
+        );
+        check(
+            r#"{"ask":"block_list","step":"add","source":"hub",
+            "entries":[{"net":"192.0.2.0/24"},{"net":"2001:db8::1/128","until":1780000000}]}"#,
+            [true, true, false, false],
+        );
         check(&failure("decoy-ssh"), [true, false, true, false]);
         check(&failure("sshd"), [true, false, false, false]); // a decoy speaks for decoys alone
     }

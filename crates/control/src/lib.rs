@@ -4,9 +4,11 @@
 //! by the kernel's word of who is at the other end ([`Caller`]), never by what is said.
 //!
 //! - [`guard`]: what guard is asked, and answers
+//! - [`block_list`]: of it, what exchange wants blocked
 //! - [`exchange`]: what exchange is asked, and answers
 //! - [`Client`] and [`Server`]: the two ends, for either protocol
 
+pub mod block_list;
 mod caller;
 mod client;
 pub mod exchange;

@@ -38,6 +38,9 @@ impl Run {
             GuardRequest::BansSince { after, limit, .. } => self.bans_since(after, limit),
             GuardRequest::Reached { log, number } => self.reached(&log, number),
             GuardRequest::Failure(failure) => self.failure(failure, now),
+            GuardRequest::BlockList(_) => {
+                Err(Refusal::Failed("this release takes no block list yet".to_owned()))
+            }
             GuardRequest::Reload => Err(Refusal::Failed(
                 "this release reads its configuration when it starts: restart it, its bans are kept"
                     .to_owned(),
