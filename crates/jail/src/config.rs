@@ -10,6 +10,7 @@ mod document;
 pub mod duration;
 pub mod expression;
 mod filter;
+mod ignore_cache;
 mod ini;
 mod interpolate;
 mod jail;
@@ -17,6 +18,7 @@ mod nearest;
 pub mod options;
 mod shell;
 mod tags;
+mod version;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +31,7 @@ use crate::increment::Increment;
 
 pub use action::Action;
 pub use filter::Filter;
+pub use ignore_cache::IgnoreCache;
 pub use nearest::nearest;
 pub use tags::TagError;
 
@@ -119,6 +122,13 @@ pub struct Jail {
     pub ignore_ip: Vec<String>,
     /// Whether the host's own addresses are never banned.
     pub ignore_self: bool,
+    /// `ignorecommand`: a command for the shell whose success says that a failure does not count.
+    /// Its tags are as written: they are the failure's.
+    pub ignore_command: Option<String>,
+    /// `ignorecache`: how long it is remembered who is ignored; asked each time where `None`.
+    pub ignore_cache: Option<IgnoreCache>,
+    /// What is done where no pattern of `logpath` names a file.
+    pub without_logs: WithoutLogs,
     /// `port`, as written: `ssh`, `80,443`, `0:65535`.
     pub port: String,
     /// `protocol`, as written.
@@ -139,6 +149,18 @@ pub enum Backend {
     /// Files, by looking again and again (`polling`).
     Polling,
     /// The journal (`systemd`).
+    Journal,
+}
+
+/// What is done where a jail follows files and none of them is there when it starts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WithoutLogs {
+    /// They are waited for.
+    Wait,
+    /// The jail does not start (`skip_if_nologs`).
+    Skip,
+    /// The journal is read in their place, if there is one: the jail says what of it is meant, and
+    /// left the choice to us (`backend = auto`, `systemd_if_nologs`).
     Journal,
 }
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use jail::BanTime;
 use jail::config::options::Item;
 use jail::config::{
-    Backend, Configuration, Fault, Files, Jail, Select, read, read_filter, read_filter_file,
-    read_jail,
+    Backend, Configuration, Fault, Files, Jail, Select, WithoutLogs, read, read_filter,
+    read_filter_file, read_jail,
 };
 
 const ROOT: &str = "/f";
@@ -108,6 +108,39 @@ fn what_no_file_says_is_as_in_fail2bans_server() {
 }
 
 #[test]
+fn who_is_ignored_may_be_a_commands_answer() {
+    let jail = jail(&[(
+        "jail.conf",
+        "[a]\nenabled = yes\nfilter = login\nignorecommand = %(fail2ban_confpath)s/ask <ip>\n\
+         ignorecache = key=\"<F-USER>@<ip>\", max-count=10, max-time=1h\n",
+    )]);
+    assert_eq!(jail.ignore_command.as_deref(), Some("/f/ask <ip>"));
+    let cache = jail.ignore_cache.unwrap();
+    assert_eq!((cache.key.as_str(), cache.max_count), ("<F-USER>@<ip>", 10));
+    assert_eq!(cache.max_time.as_secs(), 3600);
+    refused(
+        "ignorecache = max-count=3",
+        &[
+            "/f/jail.conf:4 a: `ignorecache = max-count=3`: it has no `key`; `key=\"<ip>\"` remembers \
+           each address",
+        ],
+    );
+}
+
+#[test]
+fn a_jail_without_logs_waits_unless_told_otherwise() {
+    let without = |lines: &str| {
+        let text = format!("[a]\nenabled = yes\nfilter = login\n{lines}");
+        jail(&[("jail.conf", text.as_str())]).without_logs
+    };
+    assert_eq!(without(""), WithoutLogs::Wait);
+    assert_eq!(without("skip_if_nologs = true\n"), WithoutLogs::Skip);
+    assert_eq!(without("journalmatch = _COMM=a\nskip_if_nologs = true\n"), WithoutLogs::Journal);
+    assert_eq!(without("journalmatch = _COMM=a\nsystemd_if_nologs = no\n"), WithoutLogs::Wait);
+    assert_eq!(without("journalmatch = _COMM=a\nbackend = polling\n"), WithoutLogs::Wait);
+}
+
+#[test]
 fn later_files_go_over_earlier_ones() {
     let files = [
         ("jail.conf", "[INCLUDES]\nbefore = paths.conf\n[a]\nfilter = login\nmaxretry = 1\n"),
@@ -190,6 +223,23 @@ fn an_action_has_options_for_each_family() {
     assert!(one.is("norestored") && !one.is("actionstart_on_demand"));
     assert_eq!(one.expanded(Some("inet6")).unwrap()["actionban"], "six -I in-odd");
     assert_eq!(one.expanded(Some("inet4")).unwrap()["actionban"], "four -I in-odd");
+}
+
+#[test]
+fn newer_configuration_is_read_as_newer_fail2ban_reads_it() {
+    let jails = "[a]\nenabled = 1\nfilter = login\n\
+                 action = fire[tool=mine, client=%(fail2ban_version)s]\n";
+    let action = "[Definition]\nactionban = <tool> <client>\n[Init]\ntool = four\n\
+                  [Init?family=inet6]\ntool = six\n";
+    let ban = |mark| {
+        let files =
+            [("jail.conf", jails), ("action.d/fire.conf", action), (mark, "[Definition]\n")];
+        let options = jail(&files).actions[0].expanded(Some("inet6")).unwrap();
+        options["actionban"].clone()
+    };
+    assert_eq!(ban("filter.d/other.conf"), "six 1.0.2");
+    assert_eq!(ban("filter.d/dante.conf"), "six 1.1.0");
+    assert_eq!(ban("filter.d/xrdp.conf"), "mine 1.1.1"); // what is given is given for every family
 }
 
 #[test]

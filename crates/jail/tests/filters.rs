@@ -12,14 +12,12 @@ mod ours;
 mod own_samples;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-use std::process::Command;
 
 use jail::config::{Select, read};
 use scan::{Filter, Scanner};
 use serde_json::Value;
 
-use debian::debian;
+use debian::{debian, oracle};
 use disk::Disk;
 
 /// How much of what fail2ban calls failures a filter of ours must catch, in percent.
@@ -125,8 +123,7 @@ impl Report {
 /// What fail2ban answers to its samples, by filter; nothing, aloud, where it is not installed.
 fn samples() -> Option<HashMap<String, Vec<Sample>>> {
     debian()?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scan/tests/oracle/samples.py");
-    let output = Command::new("/usr/bin/python3").arg(script).output().unwrap();
+    let output = oracle("../scan/tests/oracle/samples.py").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut samples: HashMap<String, Vec<Sample>> = HashMap::new();
     for line in String::from_utf8(output.stdout).unwrap().lines() {

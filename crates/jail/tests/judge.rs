@@ -6,8 +6,7 @@
 mod debian;
 
 use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
 use jail::judge::{Action, Event, Judge, Reading, Rules};
@@ -154,9 +153,7 @@ fn end(ban: &Ban) -> Value {
 }
 
 fn decisions_of_fail2ban(rules: &Value, events: &[Value]) -> Vec<Value> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/judge.py");
-    let mut child = Command::new("/usr/bin/python3")
-        .arg(script)
+    let mut child = debian::oracle("tests/oracle/judge.py")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -8,12 +8,11 @@ mod disk;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use jail::config::{Action, Configuration, Fault, Jail, Select, read};
 use serde_json::{Value, json};
 
-use debian::debian;
+use debian::{debian, oracle};
 use disk::Disk;
 
 /// The options that fail2ban sends as they are, in its order.
@@ -107,8 +106,7 @@ fn check(root: &Path) -> usize {
 }
 
 fn commands_of_fail2ban(etc: &Path) -> Vec<Value> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/config.py");
-    let output = Command::new("/usr/bin/python3").arg(script).arg(etc).output().unwrap();
+    let output = oracle("tests/oracle/config.py").arg(etc).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use jail::BanTime;
-use jail::config::{Action, Backend, Jail, LogPath};
+use jail::config::{Action, Backend, Jail, LogPath, WithoutLogs};
 use jiff::SignedDuration;
 use scan::FilterSpec;
 
@@ -27,6 +27,9 @@ pub(crate) fn jail(name: &str, log: &Path) -> Jail {
         max_matches: 3,
         ignore_ip: vec!["203.0.113.200".to_owned()],
         ignore_self: true,
+        ignore_command: None,
+        ignore_cache: None,
+        without_logs: WithoutLogs::Wait,
         port: "2222".to_owned(),
         protocol: "tcp".to_owned(),
         actions: vec![action("nftables", &[("port", "2222")])],

@@ -12,6 +12,7 @@ use super::Place;
 use super::document::{Document, FileFault};
 use super::interpolate::{InterpolationError, Scope, Vars};
 use super::tags::{self, TagError};
+use super::version::Version;
 
 const DEFINITION: &str = "Definition";
 const INIT: &str = "Init";
@@ -128,9 +129,17 @@ impl Definition {
             if !option.starts_with("known/") {
                 self.given.insert(format!("known/{option}"), text.clone());
             }
+            let text = self.for_every_family(option).unwrap_or(text);
             self.given.entry(option.to_string()).or_insert(text);
         }
         Ok(())
+    }
+
+    /// What the jail gives for an option of one family by giving it for all.
+    fn for_every_family(&self, option: &str) -> Option<String> {
+        let (name, _) = option.split_once('?')?;
+        let is_meant = self.document.version >= Version::Newest;
+        self.vars.get(name).filter(|_| is_meant).cloned()
     }
 
     /// All options with their tags replaced, as far as reading can.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use super::ini::{DEFAULT, Ini, Options, Value};
 use super::interpolate::{Scope, Vars};
+use super::version::Version;
 use super::{Fault, Files, Place};
 
 /// The section that names other files.
@@ -32,6 +33,8 @@ pub(super) struct Document {
     pub(super) order: Vec<Rc<str>>,
     /// What is wrong with the files.
     pub(super) faults: Vec<FileFault>,
+    /// Which fail2ban they were written for.
+    pub(super) version: Version,
     sections: BTreeMap<Rc<str>, Options>,
     /// Values that a later file replaced.
     replaced: BTreeMap<Rc<str>, Options>,
@@ -138,6 +141,7 @@ fn without_dots(path: &Path) -> PathBuf {
 pub(super) struct Library<'a> {
     files: &'a dyn Files,
     root: &'a Path,
+    version: Version,
     read: RefCell<HashMap<PathBuf, Option<Rc<Ini>>>>,
     documents: RefCell<HashMap<String, Option<Rc<Document>>>>,
     unread: RefCell<Vec<FileFault>>,
@@ -152,6 +156,7 @@ impl<'a> Library<'a> {
         Self {
             files,
             root,
+            version: Version::of(files, root),
             read: RefCell::default(),
             documents: RefCell::default(),
             unread: RefCell::default(),
@@ -163,6 +168,11 @@ impl<'a> Library<'a> {
     /// The folder that names are looked up in.
     pub(super) fn root(&self) -> &'a Path {
         self.root
+    }
+
+    /// Which fail2ban the folder was written for.
+    pub(super) fn version(&self) -> Version {
+        self.version
     }
 
     /// The files of `name`, such as `jail` or `filter.d/sshd`; `None` where there is none.
@@ -184,7 +194,7 @@ impl<'a> Library<'a> {
         self.n_files.set(0);
         self.is_cut.set(false);
         let all = self.with_includes(family, &[]);
-        let mut document = Document::default();
+        let mut document = Document { version: self.version, ..Document::default() };
         for path in &all {
             if let Some(ini) = self.ini(path) {
                 document.merge(&ini);

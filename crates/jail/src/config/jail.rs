@@ -13,12 +13,14 @@ use super::filter::{self, FILTER_OPTIONS, Filter, FilterError};
 use super::ini::{DEFAULT, Value};
 use super::interpolate::{Scope, Vars, reference};
 use super::options::{self, Item};
-use super::{Action, Backend, Fault, Jail, LogPath, Place, duration, nearest};
+use super::{
+    Action, Backend, Fault, IgnoreCache, Jail, LogPath, Place, WithoutLogs, duration, nearest,
+};
 use crate::event::BanTime;
 use crate::increment::{Increment, Written};
 
 /// The options of a jail that fail2ban itself understands, beside those of its filter.
-const JAIL_OPTIONS: [&str; 23] = [
+const JAIL_OPTIONS: [&str; 24] = [
     "enabled",
     "backend",
     "maxretry",
@@ -42,6 +44,7 @@ const JAIL_OPTIONS: [&str; 23] = [
     "logpath",
     "action",
     "skip_if_nologs",
+    "systemd_if_nologs",
 ];
 
 /// Options that stock actions are given from the jail.
@@ -49,11 +52,17 @@ const ACTION_VARIABLES: [&str; 5] =
     ["port", "protocol", "chain", "banaction", "banaction_allports"];
 
 /// Options that are yes or no.
-const SWITCHES: [&str; 5] =
-    ["enabled", "bantime.increment", "bantime.overalljails", "ignoreself", "skip_if_nologs"];
+const SWITCHES: [&str; 6] = [
+    "enabled",
+    "bantime.increment",
+    "bantime.overalljails",
+    "ignoreself",
+    "skip_if_nologs",
+    "systemd_if_nologs",
+];
 
 /// Options whose value never holds a `#`, so that one is a comment in the wrong place.
-const PLAIN_OPTIONS: [&str; 23] = [
+const PLAIN_OPTIONS: [&str; 24] = [
     "enabled",
     "backend",
     "maxretry",
@@ -72,6 +81,7 @@ const PLAIN_OPTIONS: [&str; 23] = [
     "logencoding",
     "logpath",
     "skip_if_nologs",
+    "systemd_if_nologs",
     "usedns",
     "maxlines",
     "port",
@@ -86,9 +96,6 @@ const DEFAULT_SECONDS: f64 = 600.0;
 
 /// How much of a long value a message shows, in characters.
 const MAX_EXCERPT: usize = 40;
-
-/// The version that `%(fail2ban_version)s` tells, for actions that name their client to others.
-const FAIL2BAN_VERSION: &str = "1.0.2";
 
 /// All sections of `jail.conf` and its kin.
 pub(super) struct Jails<'a> {
@@ -156,7 +163,7 @@ impl<'a> Jails<'a> {
     fn constants(&self) -> Vars {
         let path = self.library.root().to_string_lossy().into_owned();
         Vars::from([
-            ("fail2ban_version".to_owned(), FAIL2BAN_VERSION.to_owned()),
+            ("fail2ban_version".to_owned(), self.library.version().to_string()),
             ("fail2ban_confpath".to_owned(), path),
         ])
     }
@@ -268,6 +275,7 @@ impl Reader<'_> {
             filter: filter.spec,
             backend: self.backend(&backend),
             log_paths: self.log_paths(&options),
+            without_logs: without_logs(&backend, &filter.journal_match, &options),
             log_encoding: options.get("logencoding").map_or("auto", String::as_str).to_owned(),
             journal_match: filter.journal_match,
             max_retry: self.count("maxretry", &options, DEFAULT_MAX_RETRY),
@@ -277,6 +285,8 @@ impl Reader<'_> {
             max_matches: self.count("maxmatches", &options, DEFAULT_MAX_MATCHES),
             ignore_ip: options.get("ignoreip").map_or_else(Vec::new, |text| words(text)),
             ignore_self: options.get("ignoreself").is_none_or(|text| is_true(text)),
+            ignore_command: options.get("ignorecommand").filter(|text| !text.is_empty()).cloned(),
+            ignore_cache: self.ignore_cache(&options),
             port: self.get("port").unwrap_or_default(),
             protocol: self.get("protocol").unwrap_or_default(),
             actions,
@@ -466,6 +476,14 @@ impl Reader<'_> {
         paths
     }
 
+    fn ignore_cache(&mut self, options: &BTreeMap<String, String>) -> Option<IgnoreCache> {
+        let text = options.get("ignorecache").filter(|text| !text.is_empty())?;
+        let cache = IgnoreCache::parse(text);
+        cache
+            .map_err(|why| self.refuse("ignorecache", format!("`ignorecache = {text}`: {why}")))
+            .ok()
+    }
+
     fn count(&mut self, option: &str, options: &BTreeMap<String, String>, default: u32) -> u32 {
         let Some(text) = options.get(option) else { return default };
         text.trim().parse().unwrap_or_else(|_| {
@@ -546,6 +564,22 @@ impl Reader<'_> {
             }
         }
         options
+    }
+}
+
+fn without_logs(
+    backend: &str,
+    journal_match: &[Vec<String>],
+    options: &BTreeMap<String, String>,
+) -> WithoutLogs {
+    let is = |option: &str, default| options.get(option).map_or(default, |text| is_true(text));
+    let may_read_journal = backend.starts_with("auto") && is("systemd_if_nologs", true);
+    if may_read_journal && !journal_match.is_empty() {
+        WithoutLogs::Journal
+    } else if is("skip_if_nologs", false) {
+        WithoutLogs::Skip
+    } else {
+        WithoutLogs::Wait
     }
 }
 

@@ -3,13 +3,18 @@
 
 The sample lines are read as own_samples/mod.rs says. The clock and the zone are those of fail2ban's own tests.
 
-usage: own.py FILTERS SAMPLES
+usage: own.py [--root DIR] FILTERS SAMPLES
 """
-import json, os, pathlib, sys, time
+import argparse, json, os, pathlib, sys, time
 
 os.environ["TZ"] = "CET-01CEST-02,M3.5.0,M10.5.0"
 time.tzset()
-sys.path.insert(0, "/usr/lib/python3/dist-packages")
+ap = argparse.ArgumentParser()
+ap.add_argument("--root", default="/usr/lib/python3/dist-packages")
+ap.add_argument("filters")
+ap.add_argument("samples")
+args = ap.parse_args()
+sys.path.insert(0, args.root)
 from fail2ban.client.filterreader import FilterReader
 from fail2ban.server.filter import Filter
 from fail2ban.server.mytime import MyTime
@@ -18,7 +23,7 @@ MyTime.setTime(1124013600)
 
 
 def scanner(name, options):
-    reader = FilterReader(name, "jail", options, basedir=sys.argv[1])
+    reader = FilterReader(name, "jail", options, basedir=args.filters)
     assert reader.read(), name
     reader.getOptions({})
     found = Filter(None)
@@ -36,7 +41,7 @@ def scanner(name, options):
     return found
 
 
-for log in sorted(pathlib.Path(sys.argv[2]).glob("*.log")):
+for log in sorted(pathlib.Path(args.samples).glob("*.log")):
     filter = scanner(log.stem, {})
     for number, text in enumerate(log.read_text().splitlines(), 1):
         if text.startswith("mode: "):

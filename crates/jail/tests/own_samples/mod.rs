@@ -7,11 +7,10 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use scan::Filter;
 
-use crate::debian::debian;
+use crate::debian::{debian, oracle};
 use crate::ours;
 
 /// Filters whose forgeries fail2ban's samples hold already.
@@ -55,9 +54,8 @@ fn fail2ban_finds_the_same_with_our_filters() {
     if debian().is_none() {
         return;
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/own.py");
-    let mut python = Command::new("/usr/bin/python3");
-    let output = python.arg(script).arg(ours::folder()).arg(folder()).output().unwrap();
+    let mut python = oracle("tests/oracle/own.py");
+    let output = python.arg(ours::folder()).arg(folder()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let answers = String::from_utf8(output.stdout).unwrap();
     let found: HashMap<(String, usize), Option<String>> = answers
