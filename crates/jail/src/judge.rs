@@ -240,17 +240,17 @@ pub enum Action {
     },
 }
 
-/// What `status JAIL` tells of a jail.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+/// The counters of a jail.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Status {
     /// Subjects that failed within `findtime` and are not banned for it.
     pub currently_failed: usize,
     /// Failures counted since the start.
     pub total_failed: u64,
+    /// Bans that stand.
+    pub currently_banned: usize,
     /// Bans since the start, restored ones among them.
     pub total_banned: u64,
-    /// Who is banned, in the order of the bans.
-    pub banned: Vec<Subject>,
 }
 
 /// Decides who is banned, where, and for how long.
@@ -340,9 +340,19 @@ impl Judge {
         Some(Status {
             currently_failed: court.failing.n_live(court.rules.find_time, now),
             total_failed: court.failing.total(),
+            currently_banned: court.standing.n_banned(),
             total_banned: court.standing.total(),
-            banned: court.standing.list(),
         })
+    }
+
+    /// Who is banned in a jail, in the order of the bans.
+    pub fn banned(&self, jail: &str) -> Vec<Subject> {
+        self.jails.get(jail).map(|court| court.standing.list()).unwrap_or_default()
+    }
+
+    /// The rules that a jail counts and bans by; `None` where there is no such jail.
+    pub fn rules(&self, jail: &str) -> Option<&Rules> {
+        self.jails.get(jail).map(|court| &court.rules)
     }
 
     fn answer(&mut self, event: Event, now: Timestamp, out: &mut Vec<Action>) {

@@ -143,6 +143,11 @@ impl Standing {
         banned.into_iter().map(|(_, subject)| subject.clone()).collect()
     }
 
+    /// How many bans stand.
+    pub(super) fn n_banned(&self) -> usize {
+        self.bans.len()
+    }
+
     /// Bans since the start.
     pub(super) fn total(&self) -> u64 {
         self.total

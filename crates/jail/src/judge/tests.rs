@@ -286,7 +286,9 @@ fn tells_the_counters() {
     judge.handle(unban("192.0.2.9"), at(3));
     let status = judge.status("sshd", at(3)).unwrap();
     assert_eq!((status.currently_failed, status.total_failed), (1, 1));
-    assert_eq!((status.banned, status.total_banned), (vec![Subject::from("192.0.2.1")], 2));
+    assert_eq!((status.currently_banned, status.total_banned), (1, 2));
+    assert_eq!(judge.banned("sshd"), [Subject::from("192.0.2.1")]);
+    assert_eq!(judge.rules("sshd"), Some(&rules()));
     assert_eq!(judge.status("sshd", at(700)).unwrap().currently_failed, 0);
     assert_eq!(judge.status("gone", at(3)), None);
 }
