@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::block_list::{
     BlockEntry, BlockListAnswer, BlockListRequest, BlockListStatus, MAX_BLOCK_STEP,
 };
+use crate::metrics::Histogram;
 use crate::{Client, ClientError, Request, Role};
 
 /// The jails that a decoy may report failures for begin with this.
@@ -68,6 +69,8 @@ pub enum GuardRequest {
     },
     /// A step of a change of the block lists, or a question about them.
     BlockList(BlockListRequest),
+    /// What it counts, without any address.
+    Metrics,
     /// Counts a failure that a decoy saw.
     Failure(Failure),
     /// Reads the configuration again.
@@ -81,10 +84,8 @@ impl Request for GuardRequest {
         match role {
             Role::Operator => true,
             Role::Exchange => {
-                matches!(
-                    self,
-                    Self::Ping | Self::BansSince { .. } | Self::Reached { .. } | Self::BlockList(_)
-                )
+                use GuardRequest::{BansSince, BlockList, Metrics, Ping, Reached};
+                matches!(self, Ping | Metrics | BansSince { .. } | Reached { .. } | BlockList(_))
             }
             Role::Decoy => match self {
                 Self::Ping => true,
@@ -114,6 +115,8 @@ pub enum GuardAnswer {
     BanLog(BanLog),
     /// To [`GuardRequest::BlockList`].
     BlockList(BlockListAnswer),
+    /// To [`GuardRequest::Metrics`].
+    Metrics(GuardMetrics),
     /// To what asks for nothing back.
     Done,
 }
@@ -188,6 +191,40 @@ pub struct BanLogStatus {
     pub last: u64,
     /// The number that its follower has taken care of.
     pub reached: u64,
+}
+
+/// What guard counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GuardMetrics {
+    /// The jails that guard, in the order of the configuration.
+    pub jails: Vec<JailMetrics>,
+    /// From reading the line that completed a ban to its element in the firewall, in seconds.
+    pub log_to_ban: Histogram,
+    /// Bans in the log that its follower has not taken care of.
+    pub ban_log_waiting: u64,
+}
+
+/// What guard counts for one jail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JailMetrics {
+    /// Its name.
+    pub jail: String,
+    /// Lines and entries that were looked at.
+    pub n_lines: u64,
+    /// Subjects with failures that still count.
+    pub currently_failed: u64,
+    /// Failures since the start.
+    pub total_failed: u64,
+    /// Bans that stand.
+    pub currently_banned: u64,
+    /// Bans since the start, restored ones included.
+    pub total_banned: u64,
+    /// `bantime` in seconds; -1 for ever.
+    pub ban_time: i64,
+    /// `findtime` in seconds.
+    pub find_time: i64,
+    /// `maxretry`.
+    pub max_retry: u32,
 }
 
 /// Guard, as its callers see it.
@@ -382,6 +419,18 @@ impl GuardClient {
         self.done(&GuardRequest::Failure(failure))
     }
 
+    /// What it counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn metrics(&mut self) -> Result<GuardMetrics, ClientError> {
+        match self.0.ask(&GuardRequest::Metrics)? {
+            GuardAnswer::Metrics(metrics) => Ok(metrics),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
     /// Has the configuration read again.
     ///
     /// # Errors
@@ -423,6 +472,7 @@ mod tests {
     fn who_may_ask_what() {
         check(r#"{"ask":"ping"}"#, [true, true, true, false]);
         check(r#"{"ask":"status"}"#, [true, false, false, false]);
+        check(r#"{"ask":"metrics"}"#, [true, true, false, false]);
         check(
             r#"{"ask":"bans_since","after":0,"limit":9,"wait_ms":0}"#,
             [true, true, false, false],

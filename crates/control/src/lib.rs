@@ -6,6 +6,7 @@
 //! - [`guard`]: what guard is asked, and answers
 //! - [`block_list`]: of it, what exchange wants blocked
 //! - [`exchange`]: what exchange is asked, and answers
+//! - [`metrics`]: the numbers of both, as Prometheus reads them
 //! - [`Client`] and [`Server`]: the two ends, for either protocol
 
 pub mod block_list;
@@ -14,6 +15,7 @@ mod client;
 pub mod exchange;
 mod frame;
 pub mod guard;
+pub mod metrics;
 mod server;
 
 pub use caller::{Accounts, Caller, Role};

@@ -21,6 +21,7 @@ mod run;
 mod serve_hub;
 mod settings;
 mod stop;
+mod textfile;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -17,6 +17,7 @@ use crate::cli::{Folders, Half, Run};
 use crate::exit::{Code, Failed, Outcome};
 use crate::jails::{self, Source};
 use crate::settings::{self, Settings};
+use crate::textfile::Textfile;
 use crate::{deliver, destinations, log, stop};
 
 /// The target of what neither half says.
@@ -53,6 +54,10 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
         false => None,
     };
     let guard = halves.guard.then(|| guard_setup(folders, configuration, args.dry_run));
+    // A dry run has no socket to ask at.
+    let textfile = settings.metrics.textfile.filter(|_| halves.guard && !args.dry_run);
+    let textfile = textfile.map(|path| Textfile::start(path, folders.guard_socket()));
+    let _textfile = textfile.transpose().context("metrics").map_err(Failed::other_side)?;
     both(guard, exchange)
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Settings {
     /// `[misp.NAME]`, any number of destinations.
     pub(crate) misp: BTreeMap<String, Misp>,
     pub(crate) share: Share,
+    pub(crate) metrics: Metrics,
     pub(crate) log: Log,
 }
 
@@ -74,6 +75,14 @@ impl Default for Share {
             sighting_interval: Duration::from_secs(60 * 60),
         }
     }
+}
+
+/// `[metrics]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Metrics {
+    /// The file that guard's numbers are written to, for node_exporter's textfile collector.
+    pub(crate) textfile: Option<PathBuf>,
 }
 
 /// `[log]`

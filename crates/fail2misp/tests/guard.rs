@@ -140,6 +140,8 @@ fn configure(dir: &Path, log: &Path) -> PathBuf {
         log.display()
     );
     fs::write(config.join("jail.local"), jail).unwrap();
+    let metrics = format!("[metrics]\ntextfile = \"{}\"\n", dir.join("guard.prom").display());
+    fs::write(dir.join("config.toml"), metrics).unwrap();
     let target = format!("[Definition]\nlogtarget = {}\n", dir.join("guard.log").display());
     fs::write(config.join("fail2ban.local"), target).unwrap();
     config
@@ -161,7 +163,7 @@ fn start_guard(network: &Network, dir: &Path, config: &Path) -> Running {
 fn folders(dir: &Path) -> [PathBuf; 6] {
     let option = |name: &str, below: &str| [PathBuf::from(name), dir.join(below)];
     let [[a, b], [c, d], [e, f]] =
-        [option("--config", "none.toml"), option("--state", "state"), option("--runtime", "run")];
+        [option("--config", "config.toml"), option("--state", "state"), option("--runtime", "run")];
     [a, b, c, d, e, f]
 }
 
@@ -244,5 +246,12 @@ fn failed_logins_end_in_the_kernel_and_outlive_a_crash() {
     let served = network.guess_passwords(dir, ATTACKER);
     let said = String::from_utf8_lossy(&served.stderr);
     assert!(said.contains("Permission denied"), "{said}");
+
+    // Its numbers, for node_exporter.
+    let numbers = || fs::read_to_string(dir.join("guard.prom")).unwrap_or_default();
+    wait_for("its numbers", || {
+        numbers().contains("f2b_jail_banned_total{jail=\"sshd\"} ").then_some(())
+    });
     guard.stop();
+    assert!(numbers().ends_with("f2b_up 0\n"), "{}", numbers());
 }

@@ -12,7 +12,7 @@ use jail::judge::Reading;
 use jail::{Failure, Subject};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use scan::{Filter, IdKind, Outcome, Pass, Settings, Undated};
+use scan::{Filter, IdKind, Outcome, Pass, Settings, Statistics, Undated};
 
 use crate::event::Event;
 use crate::follow::News;
@@ -77,8 +77,20 @@ pub(crate) struct Batch {
     pub(crate) failures: Vec<Failure>,
     pub(crate) reading: Reading,
     pub(crate) progress: Option<Progress>,
-    /// Jails whose filter gave up on lines, and how often.
-    pub(crate) given_up: Vec<(String, u64)>,
+    /// When it was read.
+    pub(crate) read: Instant,
+    /// What the filters counted since the batch before.
+    pub(crate) counted: Vec<Counted>,
+}
+
+/// What the filter of a jail counted.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) jail: String,
+    /// Lines that it looked at.
+    pub(crate) n_lines: u64,
+    /// Searches that it gave up.
+    pub(crate) n_given_up: u64,
 }
 
 /// Whether the names of `ignoreip` were resolved for the first time: nobody is banned before.
@@ -115,6 +127,7 @@ pub(crate) struct Unresolved {
     name: String,
     failure: Failure,
     reading: Reading,
+    read: Instant,
     warn: bool,
 }
 
@@ -132,19 +145,21 @@ impl Reader {
     pub(crate) fn take(&mut self, news: News<'_>) -> ControlFlow<()> {
         let event = match news {
             News::Lines { path, whole, reading, mark } => {
-                let (mut failures, mut given_up) = (Vec::new(), Vec::new());
+                let (mut failures, mut counted) = (Vec::new(), Vec::new());
+                let read = Instant::now();
                 if let Some(scanners) = self.scanners.get_mut(path) {
                     let Scanners { eyes, pass, .. } = scanners.turn_to(reading);
                     let now = Timestamp::now();
                     for line in whole.split_inclusive(|&byte| byte == b'\n') {
                         pass.line(line, now, |eye, outcome| {
-                            failures.extend(eyes[eye].failure(outcome, reading, &self.names));
+                            let moment = (reading, read);
+                            failures.extend(eyes[eye].failure(outcome, moment, &self.names));
                         });
                     }
-                    given_up = scanners.given_up();
+                    counted = scanners.counted();
                 }
                 let progress = mark.map(Progress::File);
-                Event::Read(Batch { failures, reading, progress, given_up })
+                Event::Read(Batch { failures, reading, progress, read, counted })
             }
             News::Followed { path, sources } => {
                 let eyes = sources.iter().filter_map(|&it| self.eyes.get(it));
@@ -197,8 +212,8 @@ impl Reader {
 struct Scanners {
     eyes: Vec<Eye>,
     pass: Pass,
-    /// How often each filter had given up when that was told last.
-    n_given_up: Vec<u64>,
+    /// What each filter had counted when that was told last.
+    told: Vec<Statistics>,
 }
 
 impl Scanners {
@@ -216,21 +231,23 @@ impl Scanners {
             ..Settings::default()
         };
         let filters = eyes.iter().map(|eye| (Arc::clone(&eye.filter), settings(eye))).collect();
-        let n_given_up = vec![0; eyes.len()];
-        Self { eyes, pass: Pass::new(filters), n_given_up }
+        let told = vec![Statistics::default(); eyes.len()];
+        Self { eyes, pass: Pass::new(filters), told }
     }
 
-    /// The jails whose filter gave up on lines since this was asked last, and how often.
-    fn given_up(&mut self) -> Vec<(String, u64)> {
-        let mut news = Vec::new();
-        for (place, told) in self.n_given_up.iter_mut().enumerate() {
-            let now = self.pass.statistics(place).n_exceeded;
-            if now > *told {
-                news.push((self.eyes[place].jail.clone(), now - *told));
-                *told = now;
+    /// What each filter counted since this was asked last.
+    fn counted(&mut self) -> Vec<Counted> {
+        let places = self.eyes.iter().zip(&mut self.told).enumerate();
+        let counted = places.map(|(place, (eye, told))| {
+            let now = self.pass.statistics(place);
+            let before = std::mem::replace(told, now);
+            Counted {
+                jail: eye.jail.clone(),
+                n_lines: now.n_lines - before.n_lines,
+                n_given_up: now.n_exceeded - before.n_exceeded,
             }
-        }
-        news
+        });
+        counted.collect()
     }
 
     fn jails(&self) -> impl Iterator<Item = &str> {
@@ -265,6 +282,7 @@ pub(crate) fn follow_journal(
     let mut scanners = Scanners::new(eyes, zone);
     let mut failures = Vec::new();
     let mut n_entries = 0;
+    let mut read = Instant::now();
     journal::follow(query, start, stop, &mut |news| {
         let event = match news {
             journal::News::Trouble { why } => {
@@ -272,9 +290,12 @@ pub(crate) fn follow_journal(
                 Event::JournalTrouble { jails, why: why.to_owned() }
             }
             journal::News::Entry { line, time, reading, cursor, more } => {
+                if n_entries == 0 {
+                    read = Instant::now();
+                }
                 let Scanners { eyes, pass, .. } = scanners.turn_to(reading);
                 pass.dated_line(line, time, Timestamp::now(), |eye, outcome| {
-                    failures.extend(eyes[eye].failure(outcome, reading, names));
+                    failures.extend(eyes[eye].failure(outcome, (reading, read), names));
                 });
                 n_entries += 1;
                 if more && n_entries < MAX_ENTRIES {
@@ -284,8 +305,8 @@ pub(crate) fn follow_journal(
                 let failures = std::mem::take(&mut failures);
                 let (query, cursor) = (query.to_string(), cursor.to_owned());
                 let progress = Some(Progress::Journal { query, cursor });
-                let given_up = scanners.given_up();
-                Event::Read(Batch { failures, reading, progress, given_up })
+                let counted = scanners.counted();
+                Event::Read(Batch { failures, reading, progress, read, counted })
             }
         };
         match inbox.send(event) {
@@ -301,7 +322,7 @@ impl Eye {
     fn failure(
         &self,
         outcome: Outcome,
-        reading: Reading,
+        (reading, read): (Reading, Instant),
         names: &SyncSender<Unresolved>,
     ) -> Option<Failure> {
         let Outcome::Failure(hit) = outcome else { return None };
@@ -321,7 +342,7 @@ impl Eye {
             (IdKind::Address | IdKind::Id, _) | (IdKind::Name, UseDns::Raw) => Some(failure),
             (IdKind::Name, UseDns::No) => None,
             (IdKind::Name, UseDns::Yes { warn }) => {
-                let unresolved = Unresolved { name: hit.id, failure, reading, warn };
+                let unresolved = Unresolved { name: hit.id, failure, reading, read, warn };
                 if let Err(TrySendError::Full(unresolved)) = names.try_send(unresolved) {
                     tracing::warn!(
                         target: "fail2ban.filter",
@@ -367,7 +388,7 @@ pub(crate) fn resolve(
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let Unresolved { name, failure, reading, warn } = unresolved;
+        let Unresolved { name, failure, reading, read, warn } = unresolved;
         let addrs = addresses_of(&name);
         if warn {
             let (jail, name) = (&failure.jail, Clean(&name));
@@ -379,7 +400,7 @@ pub(crate) fn resolve(
             .into_iter()
             .map(|addr| Failure { subject: Subject::Addr(addr.to_canonical()), ..failure.clone() })
             .collect();
-        let batch = Batch { failures, reading, progress: None, given_up: Vec::new() };
+        let batch = Batch { failures, reading, progress: None, read, counted: Vec::new() };
         if inbox.send(Event::Read(batch)).is_err() {
             return;
         }

@@ -6,6 +6,7 @@
 //! lines of the log, the answers, and the word to those who follow the bans.
 
 mod asked;
+mod counts;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use control::Refusal;
 use control::guard::{DisabledJail, GuardAnswer};
+use control::metrics::Histogram;
 use ipnet::IpNet;
-use jail::judge::{self, Action, History as _, Judge, Rules};
+use jail::judge::{self, Action, History as _, Judge, Reading, Rules};
 use jail::{Ban, Subject};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -29,7 +31,7 @@ use crate::command::{Order, Queue};
 use crate::event::Event;
 use crate::firewall::{Blocking, Change, Firewall};
 use crate::mark::Progress;
-use crate::reader::Batch;
+use crate::reader::{Batch, Counted};
 use crate::start::StartError;
 use crate::store::{Past, Record, Store, StoreError};
 use crate::words::chain;
@@ -62,6 +64,8 @@ pub(crate) struct Post {
     awaited: BTreeMap<usize, String>,
     /// Files that cannot be followed, and why.
     troubles: BTreeMap<PathBuf, String>,
+    /// Lines that its filter looked at.
+    n_lines: u64,
     /// Searches that were given up.
     n_given_up: u64,
 }
@@ -77,6 +81,7 @@ impl Post {
             files: BTreeSet::new(),
             awaited: BTreeMap::new(),
             troubles: BTreeMap::new(),
+            n_lines: 0,
             n_given_up: 0,
         }
     }
@@ -87,6 +92,8 @@ impl Post {
 struct Turn {
     changes: Vec<Change>,
     words: Vec<Action>,
+    /// When the lines were read that completed the bans.
+    read: Vec<Instant>,
     replies: Vec<(SyncSender<Result<GuardAnswer, Refusal>>, GuardAnswer)>,
 }
 
@@ -102,6 +109,7 @@ pub(crate) struct Run {
     feed: Arc<Feed>,
     started: Timestamp,
     turn: Turn,
+    log_to_ban: Histogram,
     /// What the store has not taken yet.
     owed: Vec<Record>,
     /// How far each source was read since it was remembered last.
@@ -140,6 +148,7 @@ impl Run {
             feed,
             started: Timestamp::now(),
             turn: Turn::default(),
+            log_to_ban: counts::log_to_ban(),
             owed: Vec::new(),
             marks: HashMap::new(),
             marked: now,
@@ -241,12 +250,14 @@ impl Run {
 
     fn take(&mut self, event: Event, now: Timestamp) -> ControlFlow<bool> {
         match event {
-            Event::Read(Batch { failures, reading, progress, given_up }) => {
-                for (jail, n_searches) in given_up {
-                    self.note_given_up(&jail, n_searches);
-                }
+            Event::Read(Batch { failures, reading, progress, read, counted }) => {
+                counted.iter().for_each(|it| self.count(it));
                 for failure in failures {
                     let actions = self.judge.handle(judge::Event::Failure(failure, reading), now);
+                    if reading == Reading::InOperation {
+                        let n_bans = actions.iter().filter(|it| matches!(it, Action::Ban(_)));
+                        self.turn.read.extend(n_bans.map(|_| read));
+                    }
                     self.carry(actions);
                 }
                 if let Some(progress) = progress {
@@ -309,10 +320,11 @@ impl Run {
         self.posts.iter_mut().find(|it| it.jail == jail)
     }
 
-    /// An expression that gives up on a line counts as no match, and somebody may have meant it.
-    fn note_given_up(&mut self, jail: &str, n_searches: u64) {
+    fn count(&mut self, Counted { jail, n_lines, n_given_up }: &Counted) {
         let Some(post) = self.post_mut(jail) else { return };
-        if post.n_given_up == 0 {
+        post.n_lines += n_lines;
+        // An expression that gives up on a line counts as no match, and somebody may have meant it.
+        if post.n_given_up == 0 && *n_given_up > 0 {
             tracing::warn!(
                 target: "fail2ban.filter",
                 "[{jail}] an expression of its filter takes too long for some lines and finds \
@@ -320,7 +332,7 @@ impl Run {
                  counts them"
             );
         }
-        post.n_given_up += n_searches;
+        post.n_given_up += n_given_up;
     }
 
     /// Turns what the judge decided into what is to be done this turn.
@@ -411,8 +423,7 @@ impl Run {
             self.posts.iter().filter_map(|it| it.blocking.clone()).collect();
         let mut bans = Vec::new();
         for Blocking { jail, .. } in &blockings {
-            let banned = self.judge.status(jail, now).map(|it| it.banned).unwrap_or_default();
-            for subject in banned {
+            for subject in self.judge.banned(jail) {
                 let (Some(target), Some((since, time))) =
                     (self.target(jail, &subject), self.judge.ban_of(jail, &subject))
                 else {

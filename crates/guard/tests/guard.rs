@@ -142,6 +142,30 @@ fn a_line_becomes_a_ban_that_others_hear_of() {
 }
 
 #[test]
+fn counts_what_it_does() {
+    let host = Host::new();
+    let guard = host.start(vec![host.jail("sshd"), host.jail("web")]);
+    host.write("sshd", "nothing\n");
+    host.write("web", "nothing\nagain\n");
+    eventually("all lines are counted", || {
+        let jails = host.client().metrics().unwrap().jails;
+        jails.iter().map(|it| it.n_lines).collect::<Vec<_>>() == [1, 2]
+    });
+    host.fail("sshd", "203.0.113.1", 3);
+    host.fail("sshd", "203.0.113.2", 2);
+    host.bans(&[("sshd", "203.0.113.1")]);
+    eventually("it is counted", || host.client().metrics().unwrap().log_to_ban.n_values() == 1);
+    let metrics = host.client().metrics().unwrap();
+    let sshd = &metrics.jails[0];
+    assert_eq!((sshd.jail.as_str(), sshd.n_lines), ("sshd", 6));
+    assert_eq!((sshd.currently_failed, sshd.total_failed), (1, 5));
+    assert_eq!((sshd.currently_banned, sshd.total_banned), (1, 1));
+    assert_eq!((sshd.ban_time, sshd.find_time, sshd.max_retry), (600, 600, 3));
+    assert_eq!(metrics.ban_log_waiting, 1);
+    stop(guard);
+}
+
+#[test]
 fn bans_survive_a_crash_with_the_time_they_have_left() {
     let host = Host::new();
     let jail = || Jail { ban_time: BanTime::Seconds(100), ..host.jail("sshd") };

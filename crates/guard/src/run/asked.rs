@@ -37,6 +37,7 @@ impl Run {
             GuardRequest::Unban { jail, subjects } => self.unban_by_hand(jail, subjects, now),
             GuardRequest::BansSince { after, limit, .. } => self.bans_since(after, limit),
             GuardRequest::Reached { log, number } => self.reached(&log, number),
+            GuardRequest::Metrics => self.metrics(now).map(GuardAnswer::Metrics),
             GuardRequest::Failure(failure) => self.failure(failure, now),
             GuardRequest::BlockList(_) => {
                 Err(Refusal::Failed("this release takes no block list yet".to_owned()))
@@ -102,9 +103,9 @@ impl Run {
             files: post.files.iter().map(|it| it.display().to_string()).collect(),
             awaited: post.awaited.values().cloned().collect(),
             journal_matches: post.journal.iter().cloned().collect(),
-            currently_banned: status.banned.len() as u64,
+            currently_banned: status.currently_banned as u64,
             total_banned: status.total_banned,
-            banned: status.banned,
+            banned: self.judge.banned(&post.jail),
             notes,
         }
     }
@@ -204,6 +205,6 @@ fn count(actions: &[Action], is_one: impl Fn(&Action) -> bool) -> u64 {
     actions.iter().filter(|it| is_one(it)).count() as u64
 }
 
-fn refused(error: &StoreError) -> Refusal {
+pub(super) fn refused(error: &StoreError) -> Refusal {
     Refusal::Failed(chain(error))
 }

@@ -29,6 +29,7 @@ impl Run {
     /// Does what the turn came to.
     pub(super) fn settle(&mut self) {
         self.move_firewall();
+        self.clock_bans();
         self.look_at_firewall();
         match self.remember() {
             Ok(()) => {
