@@ -11,9 +11,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("control", &["jail"]),
     ("guard", &["scan", "jail", "control"]),
     ("misp", &[]),
-    ("exchange", &["jail", "control", "misp"]),
-    ("hub", &["misp"]),
-    ("fail2misp", &["scan", "jail", "control", "guard", "misp", "exchange", "hub"]),
+    ("lists", &[]),
+    ("exchange", &["jail", "control", "misp", "lists"]),
+    ("hub", &["misp", "lists"]),
+    ("fail2misp", &["scan", "jail", "control", "guard", "misp", "lists", "exchange", "hub"]),
 ];
 
 #[test]
