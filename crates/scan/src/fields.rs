@@ -164,12 +164,13 @@ impl Fields {
         }
     }
 
-    /// Adds the fields of `before` that these do not have, set or not.
+    /// Adds the fields of `before` that took no part in this match; fail2ban's rule from 1.1.1 on,
+    /// where an address that `prefregex` caught was lost to a group of the same name before.
     pub(crate) fn underlay(&mut self, before: &Self) {
         for (name, value) in &before.entries {
-            if !self.entries.iter().any(|(known, _)| known == name) {
+            if matches!(self.value(name), None | Some(Value::Unset)) {
                 let value = self.copy(&before.text, value.clone());
-                self.entries.push((Arc::clone(name), value));
+                self.put(name, value);
             }
         }
     }
@@ -265,4 +266,29 @@ fn quoted(text: &str) -> String {
 /// Whether a group of `expression` can tell a failure's id, now or from another line.
 pub(crate) fn tells_id(expression: &Expression) -> bool {
     ID_GROUPS.iter().chain(&["mlfid"]).any(|name| expression.has_group(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_took_no_part_does_not_hide_what_was_caught_before() {
+        let fields = |entries: &[(&str, Option<&str>)]| {
+            let mut fields = Fields::default();
+            for (name, text) in entries {
+                let value = fields.store(*text);
+                fields.put(&Arc::from(*name), value);
+            }
+            fields
+        };
+        let mut after = fields(&[("user", None), ("port", Some("22")), ("ip4", Some("192.0.2.1"))]);
+        after.underlay(&fields(&[("user", Some("root")), ("port", Some("23")), ("ip6", None)]));
+        let text = |name| after.text(name);
+        assert_eq!(
+            (text("user"), text("port"), text("ip4")),
+            (Some("root"), Some("22"), Some("192.0.2.1"))
+        );
+        assert!(after.has("ip6") && !after.is_set("ip6"));
+    }
 }

@@ -204,7 +204,7 @@ fn filters() {
         },
         FilterSpec {
             prefregex: text("^ (?:<F-USER>root</F-USER> )?<F-CONTENT>.*</F-CONTENT>"),
-            ..spec(&["^(?:user <F-USER>\\S+</F-USER> )?.*<ADDR>"])
+            ..spec(&["^user <F-USER>\\S+</F-USER> .*<ADDR>", "^.*<ADDR>"])
         },
         FilterSpec {
             prefregex: text("^ (?:<F-USER>root</F-USER> )?<F-CONTENT>.*</F-CONTENT>"),
