@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::blocking::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,6 +24,28 @@ pub(crate) struct Head {
     pub(crate) location: String,
     pub(crate) content_type: String,
     pub(crate) retry_after: Option<Duration>,
+    /// The server's clock.
+    pub(crate) date: Option<Timestamp>,
+}
+
+impl Head {
+    pub(crate) fn of(response: &Response) -> Self {
+        let header = |name: &str| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default()
+        };
+        Self {
+            status: response.status().as_u16(),
+            location: header("location").to_owned(),
+            content_type: header("content-type").to_owned(),
+            retry_after: header("retry-after")
+                .parse()
+                .or_else(|_| header("x-rate-limit-reset").parse())
+                .map(Duration::from_secs)
+                .ok(),
+            date: rfc2822::parse(header("date")).map(|date| date.timestamp()).ok(),
+        }
+    }
 }
 
 /// An answer that MISP itself gave, and that may still be a refusal of what was asked.
@@ -29,6 +54,7 @@ pub(crate) struct Answer {
     call: &'static str,
     url: String,
     status: u16,
+    clock: Option<Timestamp>,
     body: Value,
 }
 
@@ -77,7 +103,9 @@ impl Answer {
                 let text = short(text.as_deref().unwrap_or(&head.content_type));
                 Err(later(Outage::Broken { status, text }))
             }
-            (status, Ok(body)) => Ok(Self { call, url: url.to_owned(), status, body }),
+            (status, Ok(body)) => {
+                Ok(Self { call, url: url.to_owned(), status, clock: head.date, body })
+            }
             (status, Err(error)) if error.is_eof() && is_json(&head.content_type) => {
                 Err(later(Outage::CutShort(format!("{status}, {} bytes", body.len()))))
             }
@@ -86,6 +114,11 @@ impl Answer {
                 Err(later(Outage::NotMisp { status, content_type }))
             }
         }
+    }
+
+    /// The server's clock when it answered.
+    pub(crate) fn clock(&self) -> Option<Timestamp> {
+        self.clock
     }
 
     /// Whether its text holds `word`, whatever the status.
@@ -193,6 +226,7 @@ impl Answer {
             {
                 Misconfigured::NoEvent(said)
             }
+            (_, text) if text.starts_with("Invalid attribute") => Misconfigured::NoAttribute(said),
             (404 | 405, _) => Misconfigured::NoSuchCall(said),
             (401, _) => Misconfigured::Key(said),
             _ => match fault.errors {

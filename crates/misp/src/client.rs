@@ -10,17 +10,19 @@ use std::fmt;
 use std::io::Read;
 use std::time::Duration;
 
-use reqwest::blocking::{self, RequestBuilder, Response};
+use reqwest::blocking::{self, Response};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Identity, Method, Proxy, Url};
+use reqwest::{Certificate, Identity, Proxy, Url};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::answer::{self, Answer};
+use crate::call::{AttributeChange, Call};
 use crate::error::{Misconfigured, MispError, Outage, Refusal};
-use crate::wire::{Attribute, Event, Me, Sighting, SightingKind, Version};
+use crate::wire::{
+    Attribute, Event, Me, Object, Sighting, SightingKind, Tag, Version, Warninglist,
+};
 
 /// How long a connection may take to stand; a host that drops packets answers never.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,9 +34,6 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The largest answer that is read: 10,000 attributes in one answer are 6.8 MB.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
-/// The most values in one sightings/add: from about 100 on MISP's database reads its whole table
-/// for each (2.3 ms a value at 50, 12 ms at 100).
-pub const MAX_SIGHTED_VALUES: usize = 50;
 
 /// How a server is reached.
 #[derive(Clone, Debug)]
@@ -84,13 +83,15 @@ impl Client {
         Ok(Self { http, base, timeout: options.timeout })
     }
 
-    /// The server's version.
+    /// The server's version, and its clock.
     ///
     /// # Errors
     ///
     /// When the call fails, here and in all that follows: see [`MispError`].
     pub fn version(&self) -> Result<Version, MispError> {
-        self.get("servers/getVersion", "")?.read()
+        let answer = self.make(&Call::version())?;
+        let clock = answer.clock();
+        answer.read::<Version>().map(|version| Version { clock, ..version })
     }
 
     /// Whose key this is, and what it may.
@@ -99,7 +100,7 @@ impl Client {
     ///
     /// When the call fails.
     pub fn me(&self) -> Result<Me, MispError> {
-        self.get("users/view/me", "")?.read()
+        self.make(&Call::me())?.read()
     }
 
     /// Adds an event; `None` where one with its uuid is there already.
@@ -108,7 +109,7 @@ impl Client {
     ///
     /// When the call fails, or MISP refuses the event.
     pub fn add_event(&self, event: &Event) -> Result<Option<Event>, MispError> {
-        let answer = self.post("events/add", "", &json!({ "Event": event }))?;
+        let answer = self.make(&Call::add_event(event))?;
         if answer.says("Event already exists") {
             return Ok(None);
         }
@@ -121,10 +122,7 @@ impl Client {
     ///
     /// When the call fails; [`Misconfigured::NoEvent`] where there is none for this key.
     pub fn event(&self, event: &str) -> Result<Event, MispError> {
-        let field = if Uuid::parse_str(event).is_ok() { "uuid" } else { "eventid" };
-        let body = json!({ "returnFormat": "json", field: event, "metadata": 1 });
-        let answer = self.post("events/restSearch", "", &body)?;
-        answer.read_event(event)
+        self.make(&Call::event(event))?.read_event(event)
     }
 
     /// Publishes an event, without mail.
@@ -133,7 +131,7 @@ impl Client {
     ///
     /// When the call fails.
     pub fn publish(&self, event: &str) -> Result<(), MispError> {
-        self.post("events/publish", event, &json!({}))?.check()
+        self.make(&Call::publish(event))?.check()
     }
 
     /// Adds attributes to an event, and tells for each, in their order, what became of it.
@@ -149,7 +147,20 @@ impl Client {
         if attributes.is_empty() {
             return Ok(Vec::new());
         }
-        self.post("attributes/add", event, &attributes)?.read_items(attributes.len())
+        self.make(&Call::add_attributes(event, attributes))?.read_items(attributes.len())
+    }
+
+    /// Changes an attribute, by its uuid.
+    ///
+    /// # Errors
+    ///
+    /// When the call fails; [`Misconfigured::NoAttribute`] where there is none for this key.
+    pub fn edit_attribute(
+        &self,
+        attribute: Uuid,
+        change: &AttributeChange,
+    ) -> Result<(), MispError> {
+        self.make(&Call::edit_attribute(attribute, change))?.check()
     }
 
     /// The live attributes of an event that have this type and one of these values.
@@ -166,9 +177,16 @@ impl Client {
         if values.is_empty() {
             return Ok(Vec::new());
         }
-        let body =
-            json!({ "returnFormat": "json", "eventid": event, "type": kind, "value": values });
-        self.post("attributes/restSearch", "", &body)?.read_found()
+        self.make(&Call::find_attributes(event, kind, values))?.read_found()
+    }
+
+    /// Adds an object to an event.
+    ///
+    /// # Errors
+    ///
+    /// When the call fails, or MISP refuses the object.
+    pub fn add_object(&self, event: &str, object: &Object) -> Result<(), MispError> {
+        self.make(&Call::add_object(event, object))?.check()
     }
 
     /// Adds sightings of attributes whose uuids are known; a repeat changes nothing.
@@ -182,7 +200,7 @@ impl Client {
         }
         // "No sightings added." is the answer to a repeat, and to an attribute that an analyst
         // deleted: both are settled.
-        self.post("sightings/bulkSaveSightings", event, &sightings)?
+        self.make(&Call::add_sightings(event, sightings))?
             .check_saved(&["sightings added", "No sightings added"])
     }
 
@@ -195,16 +213,12 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// On an empty value, which MISP takes for every attribute that it holds, and on more than
-    /// [`MAX_SIGHTED_VALUES`].
+    /// As [`Call::sight_values`].
     pub fn sight_values(&self, values: &[&str], kind: SightingKind) -> Result<bool, MispError> {
-        assert!(values.len() <= MAX_SIGHTED_VALUES, "the caller cuts values into pieces");
-        assert!(values.iter().all(|value| !value.trim().is_empty()), "an empty value sights all");
         if values.is_empty() {
             return Ok(false);
         }
-        let body = json!({ "values": values, "type": kind.number().to_string() });
-        let answer = self.post("sightings/add", "", &body)?;
+        let answer = self.make(&Call::sight_values(values, kind))?;
         if answer.says("No valid attributes found") {
             return Ok(false);
         }
@@ -222,11 +236,59 @@ impl Client {
             #[serde(rename = "Sighting")]
             sighting: Sighting,
         }
-        // The id must be a number here; MISP refuses it as a string, which all other calls take.
-        let body = json!({ "returnFormat": "json", "id": attribute });
-        let answer = self.post("sightings/restSearch/attribute", "", &body)?;
-        let rows: Vec<Row> = answer.read_in("response")?;
+        let rows: Vec<Row> = self.make(&Call::sightings_of(attribute))?.read_in("response")?;
         Ok(rows.into_iter().map(|row| row.sighting).collect())
+    }
+
+    /// All tags that there are.
+    ///
+    /// # Errors
+    ///
+    /// When the call fails.
+    pub fn tags(&self) -> Result<Vec<Tag>, MispError> {
+        self.make(&Call::tags())?.read_in("Tag")
+    }
+
+    /// Makes a tag where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// When the call fails; [`Misconfigured::NoRight`] where the key may not make tags.
+    pub fn add_tag(&self, name: &str) -> Result<Tag, MispError> {
+        self.make(&Call::add_tag(name))?.read_in("Tag")
+    }
+
+    /// The warninglists that are switched on, without their entries.
+    ///
+    /// # Errors
+    ///
+    /// When the call fails.
+    pub fn warninglists(&self) -> Result<Vec<Warninglist>, MispError> {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            #[serde(rename = "Warninglist")]
+            list: Warninglist,
+        }
+        let rows: Vec<Row> = self.make(&Call::warninglists())?.read_in("Warninglists")?;
+        Ok(rows.into_iter().map(|row| row.list).collect())
+    }
+
+    /// A warninglist with its entries.
+    ///
+    /// # Errors
+    ///
+    /// When the call fails.
+    pub fn warninglist(&self, id: u64) -> Result<Warninglist, MispError> {
+        self.make(&Call::warninglist(id))?.read_in("Warninglist")
+    }
+
+    /// Makes any call, and tells only whether MISP did not refuse it.
+    ///
+    /// # Errors
+    ///
+    /// When the call fails.
+    pub fn check(&self, call: &Call) -> Result<(), MispError> {
+        self.make(call)?.check()
     }
 
     /// The server's address, without a slash at its end.
@@ -234,37 +296,16 @@ impl Client {
         &self.base
     }
 
-    fn get(&self, call: &'static str, argument: &str) -> Result<Answer, MispError> {
-        self.send(call, self.http.request(Method::GET, self.path(call, argument)))
-    }
-
-    fn post(
-        &self,
-        call: &'static str,
-        argument: &str,
-        body: &impl Serialize,
-    ) -> Result<Answer, MispError> {
-        self.send(call, self.http.request(Method::POST, self.path(call, argument)).json(body))
-    }
-
-    fn path(&self, call: &str, argument: &str) -> String {
-        let gap = if argument.is_empty() { "" } else { "/" };
-        format!("{}/{call}{gap}{argument}", self.base)
-    }
-
-    fn send(&self, call: &'static str, request: RequestBuilder) -> Result<Answer, MispError> {
-        let fail = |error: &reqwest::Error| self.failure(call, error);
-        let response = request.send().map_err(|error| fail(&error))?;
-        let (status, location) = (response.status().as_u16(), header(&response, "location"));
-        let content_type = header(&response, "content-type");
-        let retry_after = header(&response, "retry-after")
-            .parse()
-            .or_else(|_| header(&response, "x-rate-limit-reset").parse())
-            .map(Duration::from_secs)
-            .ok();
-        let body = read_body(response).map_err(|why| self.later(call, why))?;
-        let head = answer::Head { status, location, content_type, retry_after };
-        Answer::judge(call, &self.base, &head, &body)
+    fn make(&self, call: &Call) -> Result<Answer, MispError> {
+        let url = format!("{}{}", self.base, call.path());
+        let request = match &call.body {
+            None => self.http.get(url),
+            Some(body) => self.http.post(url).body(body.clone()),
+        };
+        let response = request.send().map_err(|error| self.failure(call.name, &error))?;
+        let head = answer::Head::of(&response);
+        let body = read_body(response).map_err(|why| self.later(call.name, why))?;
+        Answer::judge(call.name, &self.base, &head, &body)
     }
 
     fn failure(&self, call: &'static str, error: &reqwest::Error) -> MispError {
@@ -346,11 +387,6 @@ fn http(key: &SecretString, options: &Options) -> Result<blocking::Client, Misco
         builder = builder.proxy(Proxy::all(proxy).map_err(transport)?);
     }
     builder.build().map_err(transport)
-}
-
-fn header(response: &Response, name: &str) -> String {
-    let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-    value.unwrap_or_default().to_owned()
 }
 
 fn read_body(response: Response) -> Result<Vec<u8>, Outage> {

@@ -70,6 +70,9 @@ pub enum Misconfigured {
     /// The event is not there, or the key may not see it.
     #[error("there is no such event for this key ({0}); look at the configured event")]
     NoEvent(String),
+    /// The attribute is not there any more, or the key may not see it.
+    #[error("there is no such attribute for this key ({0}); was it deleted?")]
+    NoAttribute(String),
     /// The event was deleted, and MISP's blocklist keeps it from coming back.
     #[error("the event was deleted and is on MISP's blocklist ({0})")]
     EventBlocked(String),

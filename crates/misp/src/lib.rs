@@ -3,6 +3,7 @@
 //! This room reads no file, no clock, no environment: what a call needs is an argument.
 
 mod answer;
+mod call;
 mod client;
 pub mod describe_types;
 mod error;
@@ -12,5 +13,6 @@ pub mod text;
 pub mod value;
 pub mod wire;
 
-pub use client::{CALL_TIMEOUT, Client, MAX_SIGHTED_VALUES, Options};
+pub use call::{AttributeChange, Call, MAX_SIGHTED_VALUES};
+pub use client::{CALL_TIMEOUT, Client, Options};
 pub use error::{Misconfigured, MispError, Outage, Refusal};

@@ -86,6 +86,9 @@ pub struct Attribute {
     /// Its category; MISP knows a default for each type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
+    /// Which part of an object it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_relation: Option<String>,
     /// Its value. MISP normalises it: IPv6 in lower case and compressed, `/32` and `/128` dropped.
     pub value: String,
     /// What it is about.
@@ -135,6 +138,62 @@ impl From<&str> for Tag {
     fn from(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
     }
+}
+
+/// Attributes that belong together, by a template of MISP/misp-objects.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Object {
+    /// The name that all servers know it by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
+    /// The template's name.
+    pub name: String,
+    /// The template's category.
+    #[serde(rename = "meta-category")]
+    pub meta_category: String,
+    /// What it is, in the template's words; a MISP without the template takes none without.
+    pub description: String,
+    /// The template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_uuid: Option<Uuid>,
+    /// Its version.
+    #[serde(with = "loose::number", skip_serializing_if = "Option::is_none")]
+    pub template_version: Option<u32>,
+    /// What it is about.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// Its parts.
+    #[serde(rename = "Attribute")]
+    pub attributes: Vec<Attribute>,
+}
+
+/// Values that are known to be harmless, or at least to be what they seem.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Warninglist {
+    /// The number that this one server knows it by.
+    #[serde(with = "loose::number", skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// Its name.
+    pub name: String,
+    /// How its entries match: `cidr`, `string`, `hostname`, `substring`, `regex`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Grows with each change.
+    #[serde(with = "loose::number", skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// The entries, where they were asked for.
+    #[serde(rename = "WarninglistEntry", skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<WarninglistEntry>,
+}
+
+/// One entry of a warninglist.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WarninglistEntry {
+    /// What it matches.
+    pub value: String,
 }
 
 /// What a sighting says of an attribute.
@@ -191,6 +250,9 @@ pub struct Version {
     /// Whether the key may synchronise.
     #[serde(default, with = "loose::flag", skip_serializing_if = "Option::is_none")]
     pub perm_sync: Option<bool>,
+    /// The server's clock, from the head of its answer.
+    #[serde(skip)]
+    pub clock: Option<Timestamp>,
 }
 
 /// `users/view/me`: whose key it is, and what it may.

@@ -1,4 +1,7 @@
-//! What a real MISP 2.5.1 answered, and what the client makes of it: a table of tape → outcome.
+//! What a real MISP 2.5.1 answered, and what the client makes of it.
+//!
+//! Every exchange of every tape is served back. What comes of it is a table, tape → outcome, in
+//! `tests/outcomes/`: `INSTA_UPDATE=always` writes it anew, and whoever does so reads each row.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
@@ -6,13 +9,17 @@ mod replay;
 
 use std::time::Duration;
 
-use misp::wire::{Attribute, Event, Sighting, SightingKind};
-use misp::{Client, Misconfigured, MispError, Options, Outage, Refusal};
-use replay::{answer, serve, tape};
+use misp::wire::{Attribute, Event, Object, Sighting, SightingKind};
+use misp::{AttributeChange, Call, Client, Misconfigured, MispError, Options, Outage, Refusal};
+use replay::{Exchange, answer, play, serve, tape};
 use secrecy::SecretString;
 use serde_json::Value;
+use uuid::Uuid;
 
 const KEY: &str = "a-key-of-forty-characters-0123456789abcd";
+
+/// What an answer to an add says of each item is shortened past this many.
+const MAX_MARKS: usize = 12;
 
 fn client(url: &str) -> Client {
     let options = Options { timeout: Duration::from_secs(5), ..Options::default() };
@@ -31,209 +38,150 @@ fn words(error: &MispError) -> String {
     }
 }
 
-/// Makes the call of a tape against its recorded answer.
-#[track_caller]
-fn play<T>(
-    name: &str,
-    label: &str,
-    call: impl FnOnce(&Client, &Value, &str) -> Result<T, MispError>,
-) -> Result<T, String> {
-    let tape = tape(name, label);
-    let argument = tape.path.trim_start_matches('/').splitn(3, '/').nth(2).unwrap_or("").to_owned();
-    let (url, asked) = serve(tape.answer);
-    let outcome = call(&client(&url), &tape.body, &argument);
-    let (head, _) = asked.join().unwrap();
-    assert!(head.contains("\r\naccept: application/json\r\n"), "{head}");
-    assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
-    assert!(head.contains(&format!("\r\nauthorization: {KEY}\r\n")), "{head}");
-    outcome.map_err(|error| {
+/// Makes the call whose answer was recorded, and tells what came of it.
+fn outcome(client: &Client, recorded: &Exchange) -> String {
+    let made = match recorded.path.trim_matches('/').split('/').take(2).collect::<Vec<_>>()[..] {
+        ["servers", "getVersion" | "getVersion.json"] => {
+            client.version().map(|it| format!("version {}", it.version))
+        }
+        ["users", "view"] => client.me().map(|it| {
+            format!("{:?} may add: {}", it.role.name, it.role.perm_add.unwrap_or_default())
+        }),
+        ["events", "add"] => {
+            client.add_event(&Event::default()).map(|it| match it.and_then(|event| event.id) {
+                Some(id) => format!("event {id}"),
+                None => "there already".into(),
+            })
+        }
+        ["events", "restSearch"] => client.event("2").map(|it| {
+            let state = if it.published == Some(true) { "published" } else { "not published" };
+            format!("event {}, {state}", it.id.unwrap_or_default())
+        }),
+        ["events", "publish"] => client.publish(recorded.argument()).map(|()| "published".into()),
+        ["attributes", "add"] => add(client, recorded),
+        ["attributes", "edit"] => client
+            .edit_attribute(Uuid::nil(), &AttributeChange::default())
+            .map(|()| "changed".into()),
+        ["attributes", "restSearch"] => client
+            .find_attributes("2", "ip-src", &["x"])
+            .map(|found| format!("{} found", found.len())),
+        ["objects", "add"] => {
+            client.add_object("11", &Object::default()).map(|()| "object added".into())
+        }
+        ["sightings", "bulkSaveSightings"] => client
+            .add_sightings(recorded.argument(), &[Sighting::default()])
+            .map(|()| "sighted, now or before".into()),
+        ["sightings", "add"] => {
+            client.sight_values(&["x"], SightingKind::Seen).map(|is_known| match is_known {
+                true => "sighted".into(),
+                false => "not known".into(),
+            })
+        }
+        ["sightings", "restSearch"] => {
+            client.sightings_of(1).map(|found| format!("{} sightings", found.len()))
+        }
+        ["tags", "index"] => client.tags().map(|tags| format!("{} tags", tags.len())),
+        ["tags", "add"] => {
+            client.add_tag("x").map(|tag| format!("tag {}", tag.id.unwrap_or_default()))
+        }
+        ["warninglists", "index"] => {
+            client.warninglists().map(|lists| format!("{} lists", lists.len()))
+        }
+        ["warninglists", "view"] => {
+            client.warninglist(1).map(|list| format!("{} entries", list.entries.len()))
+        }
+        // No call of ours; its answer is judged as any other.
+        _ => client.check(&other(recorded)).map(|()| "fine".into()),
+    };
+    made.unwrap_or_else(|error| {
         assert!(!format!("{error} {error:?}").contains(KEY));
         words(&error)
     })
 }
 
-#[track_caller]
-fn version(name: &str, label: &str, want: Result<&str, &str>) {
-    let found = play(name, label, |client, _, _| client.version());
-    let found = found.as_ref().map(|it| it.version.as_str());
-    assert_eq!(found.map_err(String::as_str), want, "{label}");
-}
-
-#[test]
-fn who_we_are() {
-    version("01_identity", "getVersion, good key", Ok("2.5.1"));
-    version("01_identity", "users/view/me, bad key (40 chars)", Err("misconfigured Key"));
-    version(
-        "01_identity",
-        "users/view/me, missing key, no Accept header",
-        Err("misconfigured Redirected"),
-    );
-    version("10_errors", "disabled user's key", Err("misconfigured Key"));
-    version("10_errors", "unknown action without key", Err("misconfigured Key"));
-    version("10_errors", "unknown controller", Err("misconfigured NoSuchCall"));
-    version("10_errors", "Accept text/html", Err("misconfigured Redirected"));
-    version(
-        "13_settings_and_outages",
-        "MISP.live = false: plain user, getVersion",
-        Err("misconfigured Redirected"),
-    );
-    let me = play("01_identity", "users/view/me, good key", |client, _, _| client.me()).unwrap();
-    assert_eq!((me.user.email.as_str(), me.role.perm_add), ("admin@admin.test", Some(true)));
-    let me = play("01_identity", "users/view/me, read-only user", |client, _, _| client.me());
-    let role = me.unwrap().role;
-    assert_eq!((role.perm_add, role.perm_sighting), (Some(false), Some(false)));
-}
-
-#[test]
-fn events() {
-    let add = |label: &str| {
-        let event = Event { info: "x".into(), ..Event::default() };
-        let made = play("02_events", label, |client, _, _| client.add_event(&event));
-        made.map(|made| made.and_then(|event| event.id))
-    };
-    assert_eq!(add("add event wrapped in {Event:{}}, with uuid"), Ok(Some(3)));
-    assert_eq!(add("add event, same uuid again"), Ok(None)); // a 404 that is none
-    assert_eq!(add("add event with no info"), Err("refused Invalid".into()));
-    assert_eq!(add("add event, read-only user"), Err("misconfigured NoRight".into()));
-    assert_eq!(
-        add("add an event again whose uuid was deleted (blocklist)"),
-        Err("misconfigured EventBlocked".into())
-    );
-
-    let find = |name: &str, label: &str| {
-        let found = play(name, label, |client, _, _| client.event("2"));
-        found.map(|event| (event.id, event.published))
-    };
-    let found = find("02_events", "restSearch by eventinfo (exact)");
-    assert_eq!(found, Ok((Some(2), Some(false))));
-    let found = find("02_events", "restSearch by eventinfo, no match");
-    assert_eq!(found, Err("misconfigured NoEvent".into()));
-    let found = find("02_events", "view missing event");
-    assert_eq!(found, Err("misconfigured NoEvent".into()));
-    let found = find("15_publish_state", "published after: attributes/add new");
-    assert_eq!(found, Ok((Some(1), Some(false)))); // the add took it away
-    let found = find("12_permissions_limits_races", "restSearch as a rate limited user, call 4");
-    assert_eq!(found, Err("later RateLimited".into()));
-
-    let publish = |label: &str| play("02_events", label, |client, _, it| client.publish(it));
-    assert_eq!(publish("publish an event again"), Ok(()));
-    assert_eq!(
-        publish("publish as plain user (no perm_publish)"),
-        Err("misconfigured NoRight".into())
-    );
+fn other(recorded: &Exchange) -> Call {
+    let body = (recorded.method != "GET").then(|| recorded.body.to_string());
+    Call { name: "any", argument: String::new(), body }
 }
 
 /// What became of each item: `+` saved, `d` a duplicate, `u` a taken uuid, `w` on a warninglist,
 /// `!` anything else.
-#[track_caller]
-fn add(name: &str, label: &str, want: Result<&str, &str>) {
-    let found = play(name, label, |client, body, event| {
-        let items: Vec<Attribute> = match body {
-            Value::Array(items) => {
-                items.iter().map(|it| serde_json::from_value(it.clone()).unwrap()).collect()
-            }
-            // What was recorded of some requests is only their beginning.
-            one => vec![serde_json::from_value(one.clone()).unwrap_or_default()],
-        };
-        client.add_attributes(event, &items)
-    });
-    let marks = found.map(|items| {
-        let mark = |item: &Result<(), Refusal>| match item {
-            Ok(()) => '+',
-            Err(Refusal::Duplicate) => 'd',
-            Err(Refusal::UuidTaken) => 'u',
-            Err(Refusal::Warninglist(_)) => 'w',
-            Err(Refusal::Invalid(_)) => '!',
-        };
-        items.iter().map(mark).collect::<String>()
-    });
-    assert_eq!(marks.as_deref().map_err(String::as_str), want, "{label}");
-}
-
-#[test]
-fn one_attribute() {
-    const TAPE: &str = "03a_attributes_add_one";
-    add(TAPE, "ip-src v4 with category", Ok("+"));
-    add(TAPE, "invalid IP", Ok("!"));
-    add(TAPE, "DUPLICATE value in the same event", Ok("d"));
-    add(TAPE, "with the same uuid again (other value)", Ok("u"));
-    add(TAPE, "with distribution 4 without sharing group", Err("misconfigured Denied"));
-    add(TAPE, "event does not exist", Err("misconfigured NoEvent"));
-    add(TAPE, "read-only role", Err("misconfigured NoRight"));
-    add(TAPE, "no Content-Type header with JSON body", Ok("!"));
-    add("03c_attributes_add_followup", "add the uuid of a soft-deleted one", Ok("u"));
-    add("15_publish_state", "attributes/add duplicate (403)", Ok("d"));
-    const RIGHTS: &str = "12_permissions_limits_races";
-    add(RIGHTS, "other org: attributes/add on the shared event", Err("misconfigured NoRight"));
-    add(RIGHTS, "other org: attributes/add on the private event", Err("misconfigured NoEvent"));
-    const OUTAGES: &str = "13_settings_and_outages";
-    add(OUTAGES, "MISP.live = false: plain user, attributes/add", Err("misconfigured Redirected"));
-    add(OUTAGES, "MariaDB down: attributes/add", Err("later Broken"));
-    add("10_errors", "malformed JSON on attributes/add", Err("misconfigured NoSuchCall"));
-    add("10_errors", "POST with Content-Type json and no Accept", Err("misconfigured Redirected"));
-    add("10_errors", "comment of 70,000", Err("later Broken"));
-    add("10_errors", "emoji in comment", Err("later Broken"));
-    add("07_warninglists", "attributes/add with enforceWarninglist:1 in the path", Ok("w"));
-}
-
-#[test]
-fn many_attributes() {
-    const TAPE: &str = "03b_attributes_add_batch";
-    add(TAPE, "list of 5 new", Ok("+++++"));
-    add(TAPE, "list of 5, all duplicates", Ok("ddddd")); // 403
-    add(
-        TAPE,
-        "list: 2 new + 1 duplicate in event + 1 invalid + 1 duplicate inside the list",
-        Ok("+d!+d"),
-    );
-    add(TAPE, "the same list again with breakOnDuplicate=0", Ok("+d")); // an object, not a list
-    add(TAPE, "list of one", Ok("+"));
-    add(TAPE, "list of one duplicate", Ok("d")); // errors without an index
-    add(TAPE, "list of one invalid", Ok("!"));
-    add(
-        "07_warninglists",
-        "attributes/add batch with listed value and enforceWarninglist in body",
-        Ok("w+"),
-    );
-    const AGAIN: &str = "attributes/add 3 again with own uuid (retry after a lost answer)";
-    add("03d_attributes_upsert_paths", AGAIN, Ok("dd+"));
-}
-
-#[test]
-fn found_attributes() {
-    let found = play("03c_attributes_add_followup", "restSearch for the value", |client, _, _| {
-        client.find_attributes("2", "ip-src", &["203.0.113.150"])
-    });
-    let values: Vec<_> = found.unwrap().into_iter().map(|it| (it.id, it.value)).collect();
-    assert_eq!(values[0], (Some(59), "203.0.113.150".to_owned()));
-}
-
-#[test]
-fn sightings() {
-    let bulk = |label: &str| {
-        play("04c_sightings_bulk_idempotent", label, |client, body, event| {
-            let list = body.get("Sighting").unwrap_or(body).clone();
-            let list: Vec<Sighting> = serde_json::from_value(list).unwrap();
-            client.add_sightings(event, &list)
-        })
+fn add(client: &Client, recorded: &Exchange) -> Result<String, MispError> {
+    // How many it was matters alone; a list of none is never sent.
+    let n_items = match &recorded.body {
+        Value::Array(items) => items.len().max(1),
+        body => body["times"].as_u64().unwrap_or(1) as usize,
     };
-    assert_eq!(bulk("4 sightings, plain user"), Ok(()));
-    assert_eq!(bulk("the same again (idempotent)"), Ok(()));
-    assert_eq!(bulk("one new + one old, event uuid in the path, wrapped {Sighting}"), Ok(()));
-    assert_eq!(bulk("unknown attribute uuid"), Ok(()));
-    assert_eq!(bulk("missing event"), Err("misconfigured NoEvent".into()));
-    assert_eq!(bulk("read-only role"), Err("misconfigured NoRight".into()));
-
-    let by_value = |name: &str, label: &str| {
-        play(name, label, |client, _, _| client.sight_values(&["x"], SightingKind::Seen))
+    let items = vec![Attribute::default(); n_items];
+    let items = client.add_attributes(recorded.argument(), &items)?;
+    let mark = |item: &Result<(), Refusal>| match item {
+        Ok(()) => '+',
+        Err(Refusal::Duplicate) => 'd',
+        Err(Refusal::UuidTaken) => 'u',
+        Err(Refusal::Warninglist(_)) => 'w',
+        Err(Refusal::Invalid(_)) => '!',
     };
-    assert_eq!(by_value("04_sightings", "{values:[one]}"), Ok(true));
-    assert_eq!(by_value("04_sightings", "{values:[several]} known"), Ok(true));
-    assert_eq!(by_value("04_sightings", "{values:[known, unknown]}"), Ok(true));
-    assert_eq!(by_value("04_sightings", "{values: all unknown}"), Ok(false)); // 200 all the same
-    assert_eq!(by_value("04_sightings", "source longer than 255"), Err("later Broken".into()));
-    // A description of the call, because something turned our POST into a GET.
-    assert_eq!(by_value("10_errors", "GET sightings/add"), Err("later Unaccounted".into()));
+    let more = if items.len() > MAX_MARKS { "…" } else { "" };
+    Ok(items.iter().take(MAX_MARKS).map(mark).collect::<String>() + more)
+}
+
+/// The table of a tape: status, outcome, and what was asked.
+fn check(name: &str) {
+    let tape = tape(name);
+    let client = client(&play(&tape));
+    let mut table = String::new();
+    for recorded in &tape {
+        let outcome = outcome(&client, recorded);
+        table += &format!("{} {outcome:32} {}\n", recorded.status, recorded.label);
+    }
+    insta::with_settings!({ snapshot_path => "outcomes", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, table);
+    });
+}
+
+macro_rules! tapes {
+    ($($test:ident: $name:literal),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            check($name);
+        })*
+    };
+}
+
+tapes! {
+    identity: "01_identity",
+    events: "02_events",
+    one_attribute: "03a_attributes_add_one",
+    many_attributes: "03b_attributes_add_batch",
+    attributes_again: "03c_attributes_add_followup",
+    attributes_with_their_uuids: "03d_attributes_upsert_paths",
+    sightings: "04_sightings",
+    sightings_found: "04b_sightings_restsearch_int_id",
+    many_sightings: "04c_sightings_bulk_idempotent",
+    edits_and_tags: "06_edit_delete_tag",
+    warninglists: "07_warninglists",
+    objects: "08_objects",
+    errors: "10_errors",
+    huge_batches: "10b_huge_batch",
+    pymisp: "11_pymisp",
+    rights_limits_races: "12_permissions_limits_races",
+    settings_and_outages: "13_settings_and_outages",
+    small_checks: "14_small_checks",
+    publish_state: "15_publish_state",
+}
+
+/// MISP ignores a body without its type, and answers a redirect without `Accept`.
+#[test]
+fn every_call_says_what_it_sends_and_takes() {
+    let json = [("Content-Type".to_owned(), "application/json".to_owned())];
+    for call in [Call::version(), Call::publish("1")] {
+        let (url, asked) = serve(answer("200", &json, "{}"));
+        client(&url).check(&call).unwrap();
+        let (head, _) = asked.join().unwrap();
+        assert!(head.contains("\r\naccept: application/json\r\n"), "{head}");
+        assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
+        assert!(head.contains(&format!("\r\nauthorization: {KEY}\r\n")), "{head}");
+    }
 }
 
 /// What no MISP says, but networks do.
