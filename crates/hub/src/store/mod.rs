@@ -6,7 +6,8 @@
 //! Readers have connections of their own and see the last commit (WAL).
 //!
 //! Tables: `event`, `attribute`, `object`, `sighting`, `tag` with `event_tag` and `attribute_tag`,
-//! `blocked_event` (deleted, and not to come back), `meta`. UUIDs are 16 bytes; times are epoch
+//! `blocked_event` (deleted, and not to come back), `daily` (how much came on which day), `meta`.
+//! UUIDs are 16 bytes; times are epoch
 //! seconds, `first_seen` and `last_seen` microseconds.
 
 pub(crate) mod attribute;
@@ -42,10 +43,9 @@ const WRITER_CACHE: i64 = 32 * 1_024;
 /// Prepared statements that each connection keeps: all fixed ones, and the usual searches.
 const CACHED_STATEMENTS: usize = 128;
 
-/// What `PRAGMA user_version` says of the tables below.
-const VERSION: i64 = 1;
-
-const TABLES: &str = include_str!("tables.sql");
+/// What makes the tables, and what changed them since; `PRAGMA user_version` says how many of
+/// these a file has seen. One that was released is never changed: the next one is added.
+const STEPS: [&str; 2] = [include_str!("tables.sql"), include_str!("daily.sql")];
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum StoreError {
     #[error("store: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// The file is of a later version of the program.
-    #[error("store: `{}` has version {found}, this program knows {VERSION}: upgrade the program", path.display())]
+    #[error("store: `{}` has version {found}, this program knows {}: upgrade the program", path.display(), STEPS.len())]
     Newer {
         /// The file.
         path: PathBuf,
@@ -113,11 +113,8 @@ impl Store {
         db.pragma_update(None, "cache_size", -WRITER_CACHE)?;
         // An answer is a promise: FULL flushes with each commit, and commits are shared.
         db.pragma_update(None, "synchronous", "FULL")?;
-        match db.pragma_query_value(None, "user_version", |row| row.get(0))? {
-            0 => create(&mut db)?,
-            VERSION => check(&db, path)?,
-            found => return Err(StoreError::Newer { path: path.to_owned(), found }),
-        }
+        check(&db, path)?;
+        upgrade(&mut db, path)?;
         let organisation = Organisation {
             name: organisation.to_owned(),
             uuid: identity(&db, "organisation")?,
@@ -223,10 +220,18 @@ fn prepare(db: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn create(db: &mut Connection) -> Result<(), StoreError> {
+/// Makes the tables, or those of them that an earlier version did not have.
+fn upgrade(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let newer = || StoreError::Newer { path: path.to_owned(), found };
+    let done = usize::try_from(found).map_err(|_| newer())?;
+    let steps = STEPS.get(done..).ok_or_else(newer)?;
     let transaction = db.transaction()?;
-    transaction.execute_batch(TABLES)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
+    for step in steps {
+        transaction.execute_batch(step)?;
+    }
+    let version = i64::try_from(STEPS.len()).expect("steps are few");
+    transaction.pragma_update(None, "user_version", version)?;
     Ok(transaction.commit()?)
 }
 
@@ -326,6 +331,34 @@ mod tests {
         let second = Store::open(&path, "renamed").unwrap().organisation.clone();
         assert_eq!((first.uuid, first.instance), (second.uuid, second.instance));
         assert_ne!(first.uuid, first.instance);
+    }
+
+    /// The days before the table was there are counted from what is left of them.
+    #[test]
+    fn an_older_file_is_upgraded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hub.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(STEPS[0]).unwrap();
+        db.execute_batch(
+            "INSERT INTO event VALUES (1, x'01', '', '', 4, 0, 0, 0, 0, 0, 0, 0, '', 1, 7, '');
+             INSERT INTO attribute (event, uuid, type, category, value1, value2, comment, to_ids,
+                 distribution, disable_correlation, timestamp)
+                 VALUES (1, x'02', 'ip-src', '', '192.0.2.7', '', '', 1, 5, 0, 86400);
+             INSERT INTO sighting (uuid, attribute, type, source, date, reporter)
+                 VALUES (x'03', 1, 0, '', 86500, 7);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(db);
+        let store = Store::open(&path, "test").unwrap();
+        let sql = "SELECT day, reporter, n_attributes, n_sightings, last FROM daily";
+        let counted = store.read(|db| -> Result<(i64, i64, i64, i64, i64), StoreError> {
+            Ok(db.query_row(sql, [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            })?)
+        });
+        assert_eq!(counted.unwrap(), (1, 7, 1, 1, 86_500));
     }
 
     #[test]
