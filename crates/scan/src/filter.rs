@@ -261,7 +261,7 @@ fn logtimezone(text: &str) -> Result<i32, FilterError> {
 fn encoding(name: &str) -> Result<Encoding, FilterError> {
     Encoding::named(name).ok_or_else(|| {
         let reason = format!("encoding `{name}` is not supported");
-        let remedy = "use `utf-8`, `ascii` or `latin-1`: all but the text itself reads the same";
+        let remedy = "write the name that Python has for one of bytes, such as `utf-8` or `cp1251`";
         FilterError::of_value(Part::Logencoding, reason, remedy)
     })
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 mod dates;
 mod dice;
+mod encodings;
 mod filters;
 mod samples;
 
