@@ -10,6 +10,7 @@ use crate::cli::{Folders, Format};
 use crate::destinations;
 use crate::exit::{Code, Failed, Outcome, escape};
 use crate::jails::{self, Source};
+use crate::logs;
 use crate::settings;
 
 /// `check`
@@ -22,7 +23,8 @@ pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Out
     let jails: Vec<Jail> = starting.into_iter().flatten().collect();
     configuration.faults.extend(broken.into_iter().filter_map(Result::err));
     let unusable = destinations::check(&settings, &source, &jails);
-    let faults = configuration.faults;
+    let mut faults = configuration.faults;
+    faults.extend(jails.iter().filter_map(logs::awaited));
 
     let mut say = |text: String| writeln!(out, "{text}").map_err(Failed::other_side);
     if format.is_json() {

@@ -12,6 +12,7 @@ use scan::FilterSpec;
 use crate::cli::Folders;
 use crate::disk::{BuiltIn, Disk};
 use crate::exit::escape;
+use crate::logs;
 use crate::misp_action;
 use crate::settings::Settings;
 
@@ -21,6 +22,9 @@ const FAIL2BAN: &str = "/etc/fail2ban";
 /// The backend of a filter that is read alone: it decides only between the forms that a line has in
 /// a file and in the journal.
 const ANY_BACKEND: &str = "auto";
+
+/// Where a locale is named, the strongest first.
+const LOCALE: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
 
 /// Options of a filter or an action by their names.
 pub(crate) type Options = BTreeMap<String, String>;
@@ -45,10 +49,19 @@ impl Source {
         }
     }
 
-    /// Reads all enabled jails.
+    /// Reads all enabled jails; those that read the journal where there are no logs do so.
     pub(crate) fn read(&self) -> Configuration {
         let mut configuration = config::read(self.files(), self.root(), Select::Enabled);
-        configuration.jails.iter_mut().for_each(|jail| jail.filter.year = Some(this_year()));
+        let jails = std::mem::take(&mut configuration.jails);
+        for jail in jails.into_iter().map(here) {
+            match logs::settle(jail) {
+                Ok((jail, note)) => {
+                    configuration.faults.extend(note);
+                    configuration.jails.push(jail);
+                }
+                Err(fault) => configuration.faults.push(fault),
+            }
+        }
         configuration
     }
 
@@ -58,12 +71,11 @@ impl Source {
     ///
     /// The first of what keeps it from starting.
     pub(crate) fn read_jail(&self, name: &str) -> Result<Jail> {
-        let mut jail = config::read_jail(self.files(), self.root(), name).map_err(|faults| {
+        let jail = config::read_jail(self.files(), self.root(), name).map_err(|faults| {
             let first = faults.first().map_or_else(String::new, describe);
             anyhow!("jail `{name}` cannot be read: {first}")
         })?;
-        jail.filter.year = Some(this_year());
-        Ok(jail)
+        Ok(here(jail))
     }
 
     /// Whether there is a filter of this name.
@@ -82,7 +94,7 @@ impl Source {
         let options = item.options.into_iter().chain(more).collect();
         let item = Item { name: item.name, options };
         config::read_filter(self.files(), self.root(), item, ANY_BACKEND)
-            .map(|filter| FilterSpec { year: Some(this_year()), ..filter.spec })
+            .map(|filter| filter.spec)
             .map_err(|fault| anyhow!("{}", describe(&fault)))
     }
 
@@ -93,7 +105,7 @@ impl Source {
     /// When it cannot be read, or an option does not expand.
     pub(crate) fn read_filter_file(&self, path: &Path, given: Options) -> Result<FilterSpec> {
         config::read_filter_file(&Disk, path, given, ANY_BACKEND)
-            .map(|filter| FilterSpec { year: Some(this_year()), ..filter.spec })
+            .map(|filter| filter.spec)
             .map_err(|fault| anyhow!("{}", describe(&fault)))
     }
 
@@ -163,9 +175,24 @@ impl fmt::Display for Source {
     }
 }
 
-/// The year that years of four digits in a log are believed by.
-fn this_year() -> i16 {
-    jiff::Zoned::now().year()
+/// The jail as it runs on this host and today.
+fn here(jail: Jail) -> Jail {
+    Jail { filter: on_this_host(jail.filter, jiff::Zoned::now().year()), ..jail }
+}
+
+/// A filter as it is compiled on this host in this year, by which years in a log are believed.
+pub(crate) fn on_this_host(spec: FilterSpec, year: i16) -> FilterSpec {
+    let named = spec.logencoding.filter(|name| !name.eq_ignore_ascii_case("auto"));
+    FilterSpec { year: Some(year), logencoding: named.or_else(encoding_of_locale), ..spec }
+}
+
+/// The encoding that the environment names, if logs can be read in it.
+fn encoding_of_locale() -> Option<String> {
+    let mut locales = LOCALE.iter().filter_map(|name| std::env::var(name).ok());
+    let locale = locales.find(|locale| !locale.is_empty())?;
+    let (_, encoding) = locale.split_once('.')?;
+    let encoding = encoding.split('@').next().unwrap_or(encoding);
+    scan::knows_encoding(encoding).then(|| encoding.to_owned())
 }
 
 /// A fault in one line: place, jail, problem.

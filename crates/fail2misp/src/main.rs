@@ -11,6 +11,7 @@ mod exit;
 mod jails;
 mod lines;
 mod log;
+mod logs;
 mod misp_action;
 mod netns;
 mod operator;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{self, Folders};
 use crate::exit::{Code, Failed, Outcome as Ended, escape};
-use crate::jails::Source;
+use crate::jails::{self, Source};
 use crate::lines;
 
 /// Lines of one kind that are shown unless all are asked for; fail2ban-regex's own number.
@@ -30,11 +30,12 @@ pub(crate) fn run(folders: &Folders, args: &cli::Regex, out: &mut dyn Write) -> 
     let settings = crate::settings::read(&folders.config).map_err(Failed::usage)?;
     let source = Source::find(folders, &settings);
     let spec = spec(&source, args).map_err(Failed::usage)?;
+    let now = now(args).map_err(Failed::usage)?;
+    let zone = zone(args).map_err(Failed::usage)?;
+    let spec = jails::on_this_host(spec, now.to_zoned(zone.clone()).year());
     let filter = Filter::compile(&spec)
         .with_context(|| format!("filter `{}`", escape(&args.filter)))
         .map_err(Failed::usage)?;
-    let now = now(args).map_err(Failed::usage)?;
-    let zone = zone(args).map_err(Failed::usage)?;
     let scanner =
         Scanner::new(Arc::new(filter), Settings { zone, raw: args.raw, ..Settings::default() });
 

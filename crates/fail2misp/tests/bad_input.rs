@@ -87,6 +87,21 @@ fn one_bad_jail_leaves_the_rest_guarding() {
 }
 
 #[test]
+fn a_jail_without_logs_does_what_it_says() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    jails(dir, &[("good", FAILED), ("late", FAILED), ("absent", FAILED)]);
+    fs::write(dir.join("good.log"), "").unwrap();
+    fs::write(dir.join("fail2ban/jail.local"), "[absent]\nskip_if_nologs = true\n").unwrap();
+    let output = program(dir).arg("check").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("jail `late` has no log yet at "), "{said}");
+    assert!(said.contains("jail `absent` does not start: "), "{said}");
+    assert!(said.contains("2 jails of ") && said.contains(": good, late"), "{said}");
+}
+
+#[test]
 fn configuration_faults_name_file_line_and_remedy() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();

@@ -71,6 +71,41 @@ fn reads_dated_lines_from_standard_input() {
     assert_eq!(told[1]["summary"]["missed"], 1);
 }
 
+/// Years are believed up to the end of the decade that begins three years after the clock's.
+#[test]
+fn the_clock_says_which_years_are_believed() {
+    let temp = tempfile::tempdir().unwrap();
+    let time = |now: &str| {
+        let output = built_in(temp.path())
+            .args(["regex", "--json", "--timezone", "UTC", "--now", now])
+            .args(["2047-03-01 00:00:00 out 192.0.2.1", "^ out <HOST>$"])
+            .output()
+            .unwrap();
+        objects(&output)[0]["time"].clone()
+    };
+    assert_eq!(time("2435000000"), json!(2435011200.0)); // in 2047
+    assert_eq!(time("1795330800"), Value::Null); // in 2026: no date, so nothing of the expression
+}
+
+#[test]
+fn a_log_is_read_in_the_encoding_of_the_locale() {
+    let temp = tempfile::tempdir().unwrap();
+    let log = temp.path().join("log");
+    fs::write(&log, b"\xf2\xef\xef\xf4 out 192.0.2.1\n").unwrap();
+    let user = |locale: &str| {
+        let output = built_in(temp.path())
+            .args(["regex", "--json"])
+            .arg(&log)
+            .arg("^<F-USER>.*</F-USER> out <HOST>$")
+            .env("LC_ALL", locale)
+            .output()
+            .unwrap();
+        objects(&output)[0]["fields"]["user"].clone()
+    };
+    assert_eq!(user("ru_RU.KOI8-R"), json!("РООТ"));
+    assert_eq!(user("C.UTF-8"), json!("\u{fffd}\u{fffd}\u{fffd}\u{fffd}"));
+}
+
 #[test]
 fn ends_as_fail2ban_regex_does() {
     let temp = tempfile::tempdir().unwrap();

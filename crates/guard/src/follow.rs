@@ -112,6 +112,11 @@ pub enum News<'a> {
     Note(&'a str),
 }
 
+/// The files that a pattern of `logpath` names now.
+pub fn files(pattern: &str) -> Vec<PathBuf> {
+    pattern::look(pattern).files
+}
+
 /// Ends a follower from another thread.
 #[derive(Clone, Debug)]
 pub struct Stop(Arc<OwnedFd>);

@@ -82,7 +82,7 @@ const LEGACY: [(&str, &rs::Encoding, Controls); 36] = [
     ("koi8u", rs::KOI8_U, AsRead),
     ("macintosh macroman", rs::MACINTOSH, AsRead),
     ("maccyrillic", rs::X_MAC_CYRILLIC, AsRead),
-    ("big5 big5tw csbig5 xmactradchinese 950 cp950 ms950", rs::BIG5, AsRead),
+    ("big5 big5tw csbig5 xmactradchinese big5hkscs hkscs 950 cp950 ms950", rs::BIG5, AsRead),
     ("gb18030 gb180302000", rs::GB18030, AsRead),
     (
         "gbk 936 cp936 ms936 gb2312 gb231280 gb23121980 chinese euccn eucgb2312cn isoir58 \
@@ -94,6 +94,11 @@ const LEGACY: [(&str, &rs::Encoding, Controls); 36] = [
     ("shiftjis sjis csshiftjis xmacjapanese 932 cp932 ms932 mskanji", rs::SHIFT_JIS, AsRead),
     ("euckr korean ksc5601 ksc56011987 ksx1001 xmackorean 949 cp949 ms949 uhc", rs::EUC_KR, AsRead),
 ];
+
+/// Whether a log can be read in the encoding that Python knows by this name.
+pub fn knows_encoding(name: &str) -> bool {
+    Encoding::named(name).is_some()
+}
 
 impl Encoding {
     /// The encoding that Python knows by this name; `auto` is UTF-8.

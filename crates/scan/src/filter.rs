@@ -32,7 +32,8 @@ pub struct FilterSpec {
     pub usedns: Option<String>,
     /// `logtimezone`, as written.
     pub logtimezone: Option<String>,
-    /// `logencoding`, as written; UTF-8 where absent or `auto`.
+    /// `logencoding`, by a name of Python's; UTF-8 where absent or `auto`, which means the locale's to
+    /// whoever knows it.
     pub logencoding: Option<String>,
     /// The year in which the filter is compiled: `%ExY` accepts the years from 2000 to the end of
     /// the decade that begins no later than three years from here. Absent: 2026.

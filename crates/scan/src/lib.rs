@@ -21,6 +21,7 @@ mod scanner;
 mod sieve;
 
 pub use address::IdKind;
+pub use encoding::knows_encoding;
 pub use filter::{Filter, FilterError, FilterSpec, Part};
 pub use pass::Pass;
 pub use scanner::{Hit, Outcome, Scanner, Settings, Statistics, Undated};
