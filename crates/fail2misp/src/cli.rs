@@ -412,4 +412,6 @@ pub(crate) enum KeysCommand {
         /// Its number, as `list` shows it
         id: u32,
     },
+    /// Signs the change stream with a new key, which the old one introduces to all who follow
+    RotateSigning(Format),
 }

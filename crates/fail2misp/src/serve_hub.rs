@@ -79,6 +79,15 @@ fn keys(data: &Path, command: &KeysCommand, out: &mut dyn Write) -> Outcome {
             let record = keys.revoke(*id).map_err(Failed::other_side)?;
             writeln!(out, "key {} of {} is revoked", record.id, escape(&record.name))
         }
+        KeysCommand::RotateSigning(format) => {
+            let key = hub::Hub::rotate_signing(data).map_err(Failed::other_side)?;
+            match format.is_json() {
+                true => writeln!(out, "{}", json!({"key": key.to_string()})),
+                false => {
+                    writeln!(out, "the change stream is signed by {key} as soon as the hub runs")
+                }
+            }
+        }
     };
     written.map_err(Failed::other_side)?;
     Ok(Code::Done)

@@ -12,6 +12,7 @@
 //! | `/servers/getVersion`, `/users/view/me`, `/users/heartbeat` | what MISP's clients ask first |
 //! | `/feed/manifest.json`, `/feed/{uuid}.json`, `/feed/hashes.csv` | what is published, as a feed for MISPs |
 //! | `/lists/…` | addresses that are worth blocking, in the words of firewalls |
+//! | `/lists/changes`, `/lists/key` | what changes in them, as it changes, signed; and by which key |
 //! | `/`, `/events/view/{id}`, `/values?value=…` | the page, for a browser that is logged in |
 //!
 //! # Where the hub differs from MISP, on purpose
@@ -30,8 +31,10 @@
 
 mod answer;
 mod api;
+mod changes;
 mod csv;
 mod feed;
+mod follow;
 mod fresh;
 mod instant;
 pub mod keys;
@@ -43,6 +46,7 @@ mod request;
 mod seen;
 mod server;
 mod shape;
+mod signing;
 mod store;
 mod stream;
 
@@ -53,14 +57,17 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::lists::PublicKey;
 use tokio::sync::watch;
 
 use crate::api::Api;
+use crate::changes::Changes;
 use crate::fresh::Tags;
 use crate::keys::{Key, Keys, KeysError, Role};
 use crate::page::Sessions;
 use crate::rate::Rates;
 use crate::server::Server;
+pub use crate::signing::SigningError;
 use crate::store::Store;
 pub use crate::store::StoreError;
 
@@ -131,6 +138,9 @@ pub enum HubError {
     /// The store could not be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The key of the change stream could not be used.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// The runtime could not be started.
     #[error("hub: start serving")]
     Serve(#[source] io::Error),
@@ -208,6 +218,16 @@ impl Hub {
         Ok(store::backup(&data.join(STORE), to)?)
     }
 
+    /// Makes a new key for the change stream of `data`, and tells what it is known by. The hub
+    /// introduces it at once if it runs, else at its next start.
+    ///
+    /// # Errors
+    ///
+    /// When a rotation is under way, or the key cannot be written.
+    pub fn rotate_signing(data: &Path) -> Result<PublicKey, HubError> {
+        Ok(signing::rotate(data)?)
+    }
+
     /// The hub's keys, for who manages them.
     pub const fn keys(&self) -> &Keys {
         &self.keys
@@ -220,6 +240,9 @@ impl Hub {
     /// When the runtime cannot be started.
     pub fn run(self, stop: &StopHandle) -> Result<(), HubError> {
         let api = Api { store: Arc::new(self.store) };
+        let (data, keys) = (self.settings.data, self.keys.clone());
+        let changes = Arc::new(Changes::open(data, Arc::clone(&api.store), keys)?);
+        let appending = changes.start(stop.0.subscribe());
         let server = Server {
             api,
             keys: self.keys,
@@ -227,8 +250,15 @@ impl Hub {
             tags: Tags::default(),
             rates: Rates::default(),
             public_lists: self.settings.public_lists,
+            changes,
+            stop: stop.0.subscribe(),
         };
-        server::serve(self.listener, server, stop.0.subscribe()).map_err(HubError::Serve)
+        let served = server::serve(self.listener, server, stop.0.subscribe());
+        // Whatever ended it: nothing goes on behind its back.
+        stop.stop();
+        // A thread that panicked has said so already.
+        let _ = appending.join();
+        served.map_err(HubError::Serve)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! What is listed: attributes of addresses that are meant for detection and not deleted, published
 //! or not, so that a ban reaches the others before its event is closed. What is never listed: an
-//! address that is not of the public internet, a prefix wider than [`WIDEST_V4`] and
-//! [`WIDEST_V6`], and what a curator, or several sensors, called a false positive.
+//! address that is not of the public internet, a prefix wider than a list may hold ([`Widest`]), and
+//! what a curator, or several sensors, called a false positive.
 //!
 //! | file | for |
 //! |---|---|
@@ -14,10 +14,9 @@
 //!
 //! Filters, as a query: `tag=`, `age=7d`, `min_hosts=2`, `published=1`, `merge=0`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use axum::http::StatusCode;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use lists::net::{self, Widest};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Fault};
@@ -28,10 +27,6 @@ use crate::request::Path;
 use crate::store::Store;
 use crate::store::listed::{self, Listed, Wanted};
 use crate::store::search::Terms;
-
-/// A wider prefix in a list of offenders is a mistake, or an attack on who loads the list.
-const WIDEST_V4: u8 = 16;
-const WIDEST_V6: u8 = 32;
 
 /// Answers `/lists/{file}`.
 pub(crate) fn answer(store: &Store, keys: &Keys, path: &Path, now: i64) -> Result<Answer, Fault> {
@@ -108,29 +103,8 @@ impl Entry {
 }
 
 /// The prefix that a value names, if it is narrow enough and of the public internet.
-fn network(value: &str) -> Option<IpNet> {
-    let net = match value.parse::<IpNet>() {
-        Ok(net) => net.trunc(),
-        Err(_) => IpNet::from(value.parse::<IpAddr>().ok()?.to_canonical()),
-    };
-    let fits = match net {
-        IpNet::V4(net) => net.prefix_len() >= WIDEST_V4 && is_public_v4(net.addr()),
-        IpNet::V6(net) => net.prefix_len() >= WIDEST_V6 && is_public_v6(net.addr()),
-    };
-    fits.then_some(net)
-}
-
-fn is_public_v4(it: Ipv4Addr) -> bool {
-    let [first, second, ..] = it.octets();
-    let is_shared = first == 100 && (64..128).contains(&second); // RFC 6598
-    let is_of_nobody = first == 0 || first >= 224; // this network, multicast, reserved
-    !(it.is_private() || it.is_loopback() || it.is_link_local() || is_shared || is_of_nobody)
-}
-
-fn is_public_v6(it: Ipv6Addr) -> bool {
-    let is_of_nobody = it.is_unspecified() || it.is_loopback() || it.is_multicast();
-    !(is_of_nobody || it.is_unicast_link_local() || it.is_unique_local())
-        && it.to_ipv4_mapped().is_none()
+pub(crate) fn network(value: &str) -> Option<IpNet> {
+    net::read(value).filter(|net| Widest::default().admits(*net) && net::is_public(*net))
 }
 
 /// The prefixes of both families, merged where neighbours make a wider one.
@@ -148,20 +122,12 @@ fn networks(entries: &[Entry], merge: bool) -> (Vec<IpNet>, Vec<IpNet>) {
     (v4.into_iter().map(IpNet::from).collect(), v6.into_iter().map(IpNet::from).collect())
 }
 
-/// A single address is written without its length.
-fn written(net: IpNet) -> String {
-    match net.prefix_len() == net.max_prefix_len() {
-        true => net.addr().to_string(),
-        false => net.to_string(),
-    }
-}
-
 fn text(body: String) -> Answer {
     Answer::new(StatusCode::OK, "text/plain; charset=UTF-8", body.into_bytes())
 }
 
 fn plain(nets: &[IpNet]) -> Answer {
-    text(nets.iter().map(|it| written(*it) + "\n").collect())
+    text(nets.iter().map(|it| net::write(*it) + "\n").collect())
 }
 
 fn nftables(entries: &[Entry], merge: bool) -> Answer {
@@ -172,7 +138,7 @@ fn nftables(entries: &[Entry], merge: bool) -> Answer {
         body += &format!("add set {set} {{ type {kind}; flags interval; auto-merge; }}\n");
         body += &format!("flush set {set}\n");
         if !nets.is_empty() {
-            let nets: Vec<String> = nets.into_iter().map(written).collect();
+            let nets: Vec<String> = nets.into_iter().map(net::write).collect();
             body += &format!("add element {set} {{ {} }}\n", nets.join(", "));
         }
     }
@@ -191,7 +157,7 @@ fn ipset(entries: &[Entry], merge: bool) -> Answer {
         }
         body += &format!("flush {fresh}\n");
         for net in nets {
-            body += &format!("add {fresh} {} -exist\n", written(net));
+            body += &format!("add {fresh} {} -exist\n", net::write(net));
         }
         body += &format!("swap {fresh} {set}\ndestroy {fresh}\n");
     }
@@ -201,7 +167,7 @@ fn ipset(entries: &[Entry], merge: bool) -> Answer {
 fn table(entries: &[Entry]) -> Answer {
     let mut body = b"address,first_seen,last_seen,sightings\n".to_vec();
     for Entry { net, listed } in entries {
-        csv::text(&mut body, &written(*net));
+        csv::text(&mut body, &net::write(*net));
         for number in [listed.first, listed.last, listed.n_sightings] {
             body.push(b',');
             csv::number(&mut body, number);
@@ -214,7 +180,7 @@ fn table(entries: &[Entry]) -> Answer {
 fn objects(entries: &[Entry]) -> Answer {
     let object = |Entry { net, listed }: &Entry| {
         json!({
-            "address": written(*net), "first_seen": listed.first, "last_seen": listed.last,
+            "address": net::write(*net), "first_seen": listed.first, "last_seen": listed.last,
             "sightings": listed.n_sightings,
         })
     };
@@ -227,7 +193,7 @@ mod tests {
 
     #[track_caller]
     fn check(value: &str, want: Option<&str>) {
-        assert_eq!(network(value).map(written).as_deref(), want, "{value}");
+        assert_eq!(network(value).map(net::write).as_deref(), want, "{value}");
     }
 
     #[test]

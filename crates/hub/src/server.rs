@@ -23,6 +23,8 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::answer::{Answer, Fault};
 use crate::api::Api;
+use crate::changes::Changes;
+use crate::follow::{self, Followed, Question};
 use crate::fresh::Tags;
 use crate::keys::{KeyRecord, Keys};
 use crate::listener::Bounded;
@@ -59,6 +61,8 @@ pub(crate) struct Server {
     pub(crate) tags: Tags,
     pub(crate) rates: Rates,
     pub(crate) public_lists: bool,
+    pub(crate) changes: Arc<Changes>,
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 /// Serves until `stop` turns true.
@@ -104,24 +108,40 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 
 async fn answer(State(server): State<Arc<Server>>, incoming: Incoming) -> Response {
     let handled = tokio::time::timeout(MAX_REQUEST_TIME, read_and_answer(server, incoming));
-    response(handled.await.unwrap_or_else(|_| plain(StatusCode::REQUEST_TIMEOUT)))
+    handled.await.unwrap_or_else(|_| response(plain(StatusCode::REQUEST_TIMEOUT)))
 }
 
-async fn read_and_answer(server: Arc<Server>, incoming: Incoming) -> Answer {
+async fn read_and_answer(server: Arc<Server>, incoming: Incoming) -> Response {
     let (head, body) = incoming.into_parts();
     let target = head.uri.path_and_query().map_or("/", |it| it.as_str());
     let path = Path::parse(target);
     let visitor = match server.visitor(&head.headers, &path) {
         Ok(visitor) => visitor,
-        Err(answer) => return answer,
+        Err(answer) => return response(answer),
     };
+    if let (Visitor::Fetcher, "changes") = (&visitor, &*path.action) {
+        return changes(&server, &path, &head.headers).await;
+    }
     let Ok(bytes) = to_bytes(body, visitor.max_body()).await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE);
+        return response(plain(StatusCode::PAYLOAD_TOO_LARGE));
     };
     let answering = tokio::task::spawn_blocking(move || {
         server.answer(visitor, head.method, path, &head.headers, &bytes)
     });
-    answering.await.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
+    response(answering.await.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR)))
+}
+
+/// Answers who follows the change stream.
+async fn changes(server: &Server, path: &Path, headers: &HeaderMap) -> Response {
+    let followed = match Question::read(path, headers) {
+        Ok(asked) => follow::follow(Arc::clone(&server.changes), asked, server.stop.clone()).await,
+        Err(fault) => Err(fault),
+    };
+    match followed {
+        Ok(Followed::Answer(answer)) => response(answer),
+        Ok(Followed::Stream(stream)) => stream,
+        Err(fault) => response(fault.answer(&path.target)),
+    }
 }
 
 /// Who asks, as far as the head of the request tells.
@@ -200,7 +220,7 @@ impl Server {
             return Err(Answer { status: StatusCode::UNAUTHORIZED, ..refused }
                 .with(header::WWW_AUTHENTICATE, basic));
         }
-        let (generation, now) = (self.api.store.generation(), Timestamp::now().as_second());
+        let (generation, now) = (self.api.store.commits().count(), Timestamp::now().as_second());
         let unchanged = self.tags.unchanged(&path.target, headers, generation, now);
         unchanged.map_or(Ok(Visitor::Fetcher), Err)
     }
@@ -208,9 +228,10 @@ impl Server {
     /// Makes a list or a file of the feed.
     fn file(&self, path: &Path, headers: &HeaderMap, now: i64) -> Answer {
         // Before it is read: a change meanwhile makes the tag stale, not wrong.
-        let generation = self.api.store.generation();
-        let made = match &*path.controller {
-            "feed" => feed::answer(&self.api.store, path),
+        let generation = self.api.store.commits().count();
+        let made = match (&*path.controller, &*path.action) {
+            ("feed", _) => feed::answer(&self.api.store, path),
+            ("lists", "key") => return self.changes.key(),
             _ => lists::answer(&self.api.store, &self.keys, path, now),
         };
         match made {

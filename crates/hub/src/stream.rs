@@ -35,7 +35,7 @@ pub(crate) fn body(begin: Vec<u8>, rest: Rest) -> Body {
             }
         }
     });
-    Body::new(Streamed { receiver })
+    Body::new(Streamed::new(receiver))
 }
 
 /// Gathers what is written into pieces.
@@ -63,8 +63,15 @@ impl Write for Pieces {
     }
 }
 
-struct Streamed {
+/// A body of what comes through a queue.
+pub(crate) struct Streamed {
     receiver: Receiver<io::Result<Bytes>>,
+}
+
+impl Streamed {
+    pub(crate) fn new(receiver: Receiver<io::Result<Bytes>>) -> Self {
+        Self { receiver }
+    }
 }
 
 impl http_body::Body for Streamed {

@@ -54,6 +54,11 @@ impl Widest {
     }
 }
 
+/// Whether hosts of the public Internet have the addresses of `net`, all of them.
+pub fn is_public(net: IpNet) -> bool {
+    !PRIVATE.touches(net) && !NOBODYS.touches(net)
+}
+
 /// The prefix that an attribute's value names: an address, a prefix, or the first half of an
 /// address with a port (`192.0.2.1|22`). A mapped address is the IPv4 address that it stands for.
 pub fn read(value: &str) -> Option<IpNet> {
@@ -120,6 +125,18 @@ mod tests {
         check("192.0.2.0/33", None);
         check("evil.example", None);
         check("", None);
+    }
+
+    #[test]
+    fn the_public_internet() {
+        let is_public = |text: &str| read(text).is_some_and(is_public);
+        assert!(is_public("192.0.2.7") && is_public("2001:db8::7"));
+        for text in ["10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0"] {
+            assert!(!is_public(text), "{text}");
+        }
+        for text in ["::", "::1", "fe80::1", "fd00::1", "ff02::1", "0.0.0.0/0", "9.0.0.0/7"] {
+            assert!(!is_public(text), "{text}");
+        }
     }
 
     #[test]

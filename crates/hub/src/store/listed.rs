@@ -55,6 +55,20 @@ pub(crate) fn is_withdrawn(
     Ok(db.prepare_cached(&sql)?.query_row((curators, VOTES, value), |row| row.get(0))?)
 }
 
+/// How many keys reported or sighted the value that `?1` is.
+const HOSTS: &str = "SELECT count(*) FROM (
+    SELECT event.creator FROM event JOIN attribute AS same
+        ON same.event = event.id WHERE same.value1 = ?1
+    UNION
+    SELECT sighting.reporter FROM sighting JOIN attribute AS same
+        ON same.id = sighting.attribute WHERE same.value1 = ?1 AND sighting.type = 0
+)";
+
+/// How many keys reported or sighted `value`.
+pub(crate) fn n_hosts(db: &Connection, value: &str) -> Result<u32, StoreError> {
+    Ok(db.prepare_cached(HOSTS)?.query_row([value], |row| row.get(0))?)
+}
+
 /// What is meant for detection, live, recent enough and withdrawn by nobody who may.
 pub(crate) fn addresses(db: &Connection, wanted: &Wanted) -> Result<Vec<Listed>, StoreError> {
     let curators = serde_json::to_string(&wanted.curators).expect("numbers become JSON");
@@ -89,14 +103,7 @@ pub(crate) fn addresses(db: &Connection, wanted: &Wanted) -> Result<Vec<Listed>,
         values.push(Sql::from(since));
     }
     if wanted.min_hosts > 1 {
-        sql += " AND (SELECT count(*) FROM (
-                     SELECT event.creator FROM event JOIN attribute AS same
-                         ON same.event = event.id WHERE same.value1 = attribute.value1
-                     UNION
-                     SELECT sighting.reporter FROM sighting JOIN attribute AS same
-                         ON same.id = sighting.attribute
-                         WHERE same.value1 = attribute.value1 AND sighting.type = 0
-                 )) >= ?";
+        sql += &format!(" AND ({}) >= ?", HOSTS.replace("?1", "attribute.value1"));
         values.push(Sql::from(wanted.min_hosts));
     }
     let mut query = db.prepare_cached(&sql)?;

@@ -6,11 +6,13 @@
 //! Readers have connections of their own and see the last commit (WAL).
 //!
 //! Tables: `event`, `attribute`, `object`, `sighting`, `tag` with `event_tag` and `attribute_tag`,
-//! `blocked_event` (deleted, and not to come back), `daily` (how much came on which day), `meta`.
-//! UUIDs are 16 bytes; times are epoch
+//! `blocked_event` (deleted, and not to come back), `daily` (how much came on which day), `meta`;
+//! `touched`, `listed`, `change_record` are the change stream's. UUIDs are 16 bytes; times are epoch
 //! seconds, `first_seen` and `last_seen` microseconds.
 
 pub(crate) mod attribute;
+pub(crate) mod change;
+mod commits;
 pub(crate) mod event;
 pub(crate) mod listed;
 pub(crate) mod object;
@@ -20,13 +22,14 @@ pub(crate) mod sighting;
 pub(crate) mod tag;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use uuid::Uuid;
+
+use self::commits::Commits;
 
 /// Jobs that wait for the writer; whoever comes later waits to hand his over.
 const MAX_WAITING: usize = 1_024;
@@ -45,7 +48,8 @@ const CACHED_STATEMENTS: usize = 128;
 
 /// What makes the tables, and what changed them since; `PRAGMA user_version` says how many of
 /// these a file has seen. One that was released is never changed: the next one is added.
-const STEPS: [&str; 2] = [include_str!("tables.sql"), include_str!("daily.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("tables.sql"), include_str!("daily.sql"), include_str!("changes.sql")];
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +88,8 @@ pub(crate) struct Store {
     readers: Mutex<Vec<Connection>>,
     jobs: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
-    /// How many groups of changes were committed.
-    generation: Arc<AtomicU64>,
+    /// The groups of changes that were committed.
+    commits: Arc<Commits>,
     /// The organisation that all events belong to.
     pub(crate) organisation: Organisation,
 }
@@ -121,8 +125,8 @@ impl Store {
             instance: identity(&db, "instance")?,
         };
         let (jobs, inbox) = mpsc::sync_channel(MAX_WAITING);
-        let generation = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&generation);
+        let commits = Arc::new(Commits::default());
+        let counted = Arc::clone(&commits);
         let writer = thread::Builder::new()
             .name("hub-writer".to_owned())
             .spawn(move || write_all(db, &inbox, &counted))
@@ -132,7 +136,7 @@ impl Store {
             readers: Mutex::default(),
             jobs: Some(jobs),
             writer: Some(writer),
-            generation,
+            commits,
             organisation,
         })
     }
@@ -181,9 +185,9 @@ impl Store {
         outcome.recv().map_err(|_| StoreError::Closed)?
     }
 
-    /// A number that is another one after each change.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    /// Counts the changes.
+    pub(crate) fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     fn reader(&self) -> Result<Connection, StoreError> {
@@ -255,11 +259,11 @@ fn identity(db: &Connection, name: &str) -> Result<Uuid, StoreError> {
 }
 
 /// The writer: wakes for a job, ends when the store is dropped.
-fn write_all(mut db: Connection, inbox: &Receiver<Job>, generation: &AtomicU64) {
+fn write_all(mut db: Connection, inbox: &Receiver<Job>, commits: &Commits) {
     while let Ok(first) = inbox.recv() {
         let mut replies = Vec::new();
         let committed = write_group(&mut db, first, inbox, &mut replies);
-        generation.fetch_add(1, Ordering::AcqRel);
+        commits.add();
         let failure = committed.err().map(|error| error.to_string());
         for reply in replies {
             reply(failure.clone().map_or(Ok(()), |it| Err(StoreError::Commit(it))));
@@ -359,6 +363,7 @@ mod tests {
             })?)
         });
         assert_eq!(counted.unwrap(), (1, 7, 1, 1, 86_500));
+        assert!(store.read(change::is_touched).unwrap(), "the change stream begins with all of it");
     }
 
     #[test]
