@@ -1,11 +1,13 @@
 //! The firewall as guard sees it: timed bans of addresses and prefixes, in a set for each jail.
 //!
-//! Two hold them: [`nft`], the kernel's, and [`memory`], which only remembers. One suite of tests
-//! (`tests/firewall.rs`) runs over both.
+//! Three hold them: [`nft`], the kernel's; [`ipset`], the older one; and [`memory`], which only
+//! remembers. One suite of tests (`tests/firewall.rs`) runs over all of them.
 
 pub mod blocking;
 pub mod memory;
+mod nets;
 pub mod nft;
+mod program;
 
 use std::time::Duration;
 
@@ -60,6 +62,33 @@ impl Change {
     }
 }
 
+/// Whether others have changed what is ours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Look {
+    /// Nobody did since the last look.
+    Untouched,
+    /// The rules stand; somebody, ourselves perhaps, may have changed who is banned.
+    Touched,
+    /// The rules are not as they were: [`Firewall::rebuild`] heals.
+    Gone,
+}
+
+/// Packets that were dropped.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dropped {
+    /// The jail whose rules dropped them.
+    pub by: String,
+    /// How many, since the rules of the jail are there.
+    pub n_packets: u64,
+    /// What they were in bytes.
+    pub n_bytes: u64,
+}
+
+/// Whether a target is one address alone.
+fn is_address(target: &IpNet) -> bool {
+    target.prefix_len() == target.max_prefix_len()
+}
+
 /// A firewall that holds timed bans.
 pub trait Firewall: Send {
     /// What it is, for the log and for `status`.
@@ -76,8 +105,8 @@ pub trait Firewall: Send {
     /// When it would refuse them, and why.
     fn check(&mut self, jails: &[Blocking]) -> Result<(), FirewallError>;
 
-    /// Makes it hold the rules of these jails and these bans and nothing else, in one step that
-    /// no packet sees half done.
+    /// Makes it hold the rules of these jails and these bans and nothing else; packets meet what
+    /// was there before until all of it is.
     ///
     /// # Errors
     ///
@@ -98,12 +127,19 @@ pub trait Firewall: Send {
     /// When the firewall cannot be asked.
     fn banned(&mut self) -> Result<Vec<(String, IpNet)>, FirewallError>;
 
-    /// Whether the rules of [`Self::rebuild`] are still there.
+    /// Whether others have changed it since [`Self::rebuild`].
     ///
     /// # Errors
     ///
     /// When the firewall cannot be asked.
-    fn stands(&mut self) -> Result<bool, FirewallError>;
+    fn look(&mut self) -> Result<Look, FirewallError>;
+
+    /// What the rules of each jail have dropped.
+    ///
+    /// # Errors
+    ///
+    /// When the firewall cannot be asked.
+    fn dropped(&mut self) -> Result<Vec<Dropped>, FirewallError>;
 
     /// Takes away everything that is ours.
     ///

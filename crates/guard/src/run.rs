@@ -7,6 +7,7 @@
 
 mod asked;
 mod counts;
+mod look;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

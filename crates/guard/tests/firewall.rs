@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use guard::firewall::{
-    Blocking, Change, Firewall, FirewallError, Hook, Memory, Nft, Ports, Rule, Verdict,
+    Blocking, Change, Firewall, FirewallError, Hook, Look, Memory, Nft, Ports, Rule, Verdict,
 };
 use ipnet::IpNet;
 use jail::Subject;
@@ -18,10 +18,16 @@ use jail::Subject;
 /// How long to wait for what happens by itself, the end of a ban of a second among it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs `test` over every firewall there is; the kernel's in a namespace of its own.
+/// Runs `test` over every firewall there is.
 fn over_all(test: fn(&mut dyn Firewall)) {
     test(&mut Memory::default());
+    over_kernels(test);
+}
+
+/// Runs `test` over those that move the kernel, each in a namespace of its own.
+fn over_kernels(test: fn(&mut dyn Firewall)) {
     netns::within(move || test(&mut Nft::new()));
+    netns::within(move || test(&mut Nft::by_program()));
 }
 
 fn blocking(jail: &str, ports: &[&str]) -> Blocking {
@@ -72,7 +78,7 @@ fn holds_what_it_is_told() {
         firewall
             .rebuild(&[blocking("sshd", &["ssh"]), blocking("web", &["80", "443"])], &[])
             .unwrap();
-        assert!(firewall.stands().unwrap());
+        assert_ne!(firewall.look().unwrap(), Look::Gone);
         check(firewall, &[]);
         firewall
             .apply(&[
@@ -154,7 +160,7 @@ fn rebuilds_and_goes_away() {
         firewall.rebuild(&[blocking("new_jail", &[])], &bans).unwrap();
         check(firewall, &[("new_jail", "192.0.2.2"), ("new_jail", "2001:db8::/64")]);
         firewall.remove().unwrap();
-        assert!(!firewall.stands().unwrap());
+        assert_eq!(firewall.look().unwrap(), Look::Gone);
         firewall.remove().unwrap();
         firewall.rebuild(&[blocking("new_jail", &[])], &[]).unwrap();
         check(firewall, &[]);
@@ -176,11 +182,9 @@ fn bans_end_by_themselves_and_can_be_renewed() {
 
 #[test]
 fn packets_are_dropped_and_pass_again() {
-    netns::within(|| {
+    over_kernels(|firewall| {
         let neighbour = neighbour::Neighbour::new();
-        let open = TcpListener::bind("[::]:2222").unwrap();
-        let _also_open = TcpListener::bind("[::]:8080").unwrap();
-        let mut firewall = Nft::new();
+        let _open = [2222, 8080].map(|port| TcpListener::bind(("::", port)).unwrap());
         firewall.rebuild(&[blocking("sshd", &["2222"])], &[]).unwrap();
         for source in ["10.9.0.2", "10.9.0.3", "fd00:9::2", "fd00:9::3"] {
             // The first packet on a new wire may wait for the neighbour to be found.
@@ -188,7 +192,9 @@ fn packets_are_dropped_and_pass_again() {
         }
         let bans = [ban("sshd", "10.9.0.2", Some(600)), ban("sshd", "fd00:9::2", None)];
         firewall.apply(&bans).unwrap();
-        firewall.apply(&[ban("sshd", "10.9.0.4/31", None)]).unwrap();
+        firewall
+            .apply(&[ban("sshd", "10.9.0.4/31", None), ban("sshd", "fd00:9::8/125", Some(600))])
+            .unwrap();
         for (source, passes) in [
             ("10.9.0.2", false),
             ("10.9.0.3", true),
@@ -197,6 +203,7 @@ fn packets_are_dropped_and_pass_again() {
             ("10.9.0.6", true),
             ("fd00:9::2", false),
             ("fd00:9::3", true),
+            ("fd00:9::9", false), // by its prefix
         ] {
             assert_eq!(neighbour.connects(source, 2222), passes, "{source}");
         }
@@ -210,22 +217,114 @@ fn packets_are_dropped_and_pass_again() {
         firewall.apply(&[unban("sshd", "10.9.0.2"), unban("sshd", "fd00:9::2")]).unwrap();
         assert!(neighbour.connects("10.9.0.2", 2222));
         assert!(neighbour.connects("fd00:9::2", 2222));
-        drop(open);
+        let dropped = firewall.dropped().unwrap();
+        assert_eq!(dropped.len(), 1);
+        assert!(dropped[0].by == "sshd" && dropped[0].n_packets > 0, "{dropped:?}");
+        assert!(dropped[0].n_bytes >= 40 * dropped[0].n_packets, "{dropped:?}");
     });
 }
 
 #[test]
-fn notices_that_others_flushed_it() {
+fn packets_pass_again_when_a_ban_ends() {
+    over_kernels(|firewall| {
+        let neighbour = neighbour::Neighbour::new();
+        let _open = TcpListener::bind("[::]:2222").unwrap();
+        firewall.rebuild(&[blocking("sshd", &["2222"])], &[]).unwrap();
+        for source in ["10.9.0.2", "fd00:9::2", "10.9.0.4"] {
+            eventually("a new wire works", || neighbour.connects(source, 2222));
+        }
+        firewall
+            .apply(&[
+                ban("sshd", "10.9.0.2", Some(1)),
+                ban("sshd", "fd00:9::2", Some(1)),
+                ban("sshd", "10.9.0.4/31", Some(1)),
+            ])
+            .unwrap();
+        for source in ["10.9.0.2", "fd00:9::2", "10.9.0.4"] {
+            eventually("a ban of a second ends", || neighbour.connects(source, 2222));
+        }
+        check(firewall, &[]);
+    });
+}
+
+#[test]
+fn rejects_and_resets() {
+    over_kernels(|firewall| {
+        let neighbour = neighbour::Neighbour::new();
+        let _open = [2222, 8080].map(|port| TcpListener::bind(("::", port)).unwrap());
+        let mut jails = [blocking("rejects", &["2222"]), blocking("resets", &["8080"])];
+        jails[0].rules[0].verdict = Verdict::Reject;
+        jails[1].rules[0].verdict = Verdict::Reset;
+        firewall.rebuild(&jails, &[]).unwrap();
+        for (source, jail, port) in [
+            ("10.9.0.2", "rejects", 2222),
+            ("fd00:9::2", "rejects", 2222),
+            ("10.9.0.2", "resets", 8080),
+            ("fd00:9::2", "resets", 8080),
+        ] {
+            eventually("a new wire works", || neighbour.connects(source, port));
+            firewall.apply(&[ban(jail, source, None)]).unwrap();
+            // Whoever is told no does not wait until it is clear that nobody answers.
+            assert_eq!(
+                neighbour.refusal(source, port),
+                Some(std::io::ErrorKind::ConnectionRefused),
+                "{jail} {source}"
+            );
+        }
+    });
+}
+
+#[test]
+fn notices_what_others_do_to_it() {
     netns::within(|| {
         let mut firewall = Nft::new();
-        let bans = [ban("sshd", "192.0.2.1", None)];
-        firewall.rebuild(&[blocking("sshd", &["ssh"])], &bans).unwrap();
-        for ruin in ["flush ruleset", "flush chain inet fail2misp input"] {
-            assert!(Command::new("nft").args(ruin.split(' ')).status().unwrap().success());
-            assert!(!firewall.stands().unwrap(), "{ruin}");
+        let bans = [ban("sshd", "192.0.2.1", None), ban("sshd", "2001:db8::/64", None)];
+        let nft = |words: &str| {
+            assert!(Command::new("nft").args(words.split(' ')).status().unwrap().success());
+        };
+        for ruin in
+            ["flush ruleset", "flush chain inet fail2misp input", "delete table inet fail2misp"]
+        {
             firewall.rebuild(&[blocking("sshd", &["ssh"])], &bans).unwrap();
-            assert!(firewall.stands().unwrap());
+            assert_eq!(firewall.look().unwrap(), Look::Touched, "by ourselves");
+            assert_eq!(firewall.look().unwrap(), Look::Untouched);
+            nft(ruin);
+            assert_eq!(firewall.look().unwrap(), Look::Gone, "{ruin}");
         }
+        let mut firewall = Nft::new(); // which begins to count its sets anew
+        firewall.rebuild(&[blocking("sshd", &["ssh"])], &bans).unwrap();
+        let (set, nets) = ("addr4-sshd.1", "net6-sshd.1");
+        for (ruin, left) in [
+            (format!("flush set inet fail2misp {set}"), &[("sshd", "2001:db8::/64")][..]),
+            (format!("flush set inet fail2misp {nets}"), &[]),
+            (format!("add element inet fail2misp {set} {{ 192.0.2.7 }}"), &[("sshd", "192.0.2.7")]),
+        ] {
+            nft(&ruin);
+            assert_eq!(firewall.look().unwrap(), Look::Touched, "{ruin}");
+            check(&mut firewall, left);
+        }
+    });
+}
+
+#[test]
+fn a_crash_in_the_middle_leaves_the_old_bans_and_heals() {
+    netns::within(|| {
+        let jails = [blocking("sshd", &["ssh"])];
+        let bans = [ban("sshd", "192.0.2.1", None)];
+        Nft::new().rebuild(&jails, &bans).unwrap();
+        // A generation that was filled and that no rule looks into.
+        for words in [
+            "add set inet fail2misp addr4-sshd.2 { type ipv4_addr; flags timeout; }",
+            "add element inet fail2misp addr4-sshd.2 { 192.0.2.77 }",
+        ] {
+            assert!(Command::new("nft").args(words.split(' ')).status().unwrap().success());
+        }
+        let mut firewall = Nft::new();
+        firewall.rebuild(&jails, &bans).unwrap();
         check(&mut firewall, &[("sshd", "192.0.2.1")]);
+        let listing = Command::new("nft").args(["list", "ruleset"]).output().unwrap().stdout;
+        let listing = String::from_utf8(listing).unwrap();
+        assert_eq!(listing.matches("set addr4").count(), 1, "{listing}");
+        assert!(!listing.contains("192.0.2.77"), "{listing}");
     });
 }

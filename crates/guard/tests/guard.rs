@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use control::ClientError;
 use control::guard::{GuardClient, GuardStatus};
+use guard::firewall::{Dropped, Look};
 use guard::{Firewall, FirewallError, Guard, Memory, Nft, Setup, StartError};
 use jail::config::{Backend, Jail};
 use jail::{BanTime, Failure, Subject};
@@ -345,7 +346,7 @@ fn bans_in_the_kernel_and_heals_it() {
         let guard = Guard::start(host.setup(vec![host.jail("sshd")], Nft::new())).unwrap();
         assert_eq!(banned(&mut kernel), 2);
         stop(guard);
-        assert!(!kernel.stands().unwrap());
+        assert!(matches!(kernel.banned(), Err(FirewallError::Refused { .. })));
     });
 }
 
@@ -456,8 +457,12 @@ impl Firewall for Claiming {
         self.0.banned()
     }
 
-    fn stands(&mut self) -> Result<bool, FirewallError> {
-        self.0.stands()
+    fn look(&mut self) -> Result<Look, FirewallError> {
+        self.0.look()
+    }
+
+    fn dropped(&mut self) -> Result<Vec<Dropped>, FirewallError> {
+        self.0.dropped()
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use super::{Blocking, Change, Firewall, FirewallError};
+use super::{Blocking, Change, Dropped, Firewall, FirewallError, Look};
 
 /// Holds bans in memory and blocks nothing. Clones share what they hold, so that one of them can
 /// be watched while guard moves the other.
@@ -99,8 +99,13 @@ impl Firewall for Memory {
         Ok(self.bans())
     }
 
-    fn stands(&mut self) -> Result<bool, FirewallError> {
-        Ok(self.held(|held| !held.jails.is_empty()))
+    fn look(&mut self) -> Result<Look, FirewallError> {
+        Ok(self.held(|held| if held.jails.is_empty() { Look::Gone } else { Look::Untouched }))
+    }
+
+    fn dropped(&mut self) -> Result<Vec<Dropped>, FirewallError> {
+        let dropped = |jail: &String| Dropped { by: jail.clone(), n_packets: 0, n_bytes: 0 };
+        Ok(self.held(|held| held.jails.iter().map(dropped).collect()))
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {

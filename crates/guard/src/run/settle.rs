@@ -3,20 +3,15 @@
 use std::time::{Duration, Instant};
 
 use control::Refusal;
-use jail::judge::{self, Action};
+use jail::judge::Action;
 use jiff::Timestamp;
 
-use super::{LOOK_EVERY, MARK_EVERY, Run};
-use crate::addresses;
-use crate::firewall::FirewallError;
+use super::{MARK_EVERY, Run};
 use crate::store::Record;
 use crate::words::{self, chain};
 
 /// How long until a firewall or a disk that refused is tried again.
 const RETRY: Duration = Duration::from_secs(2);
-
-/// How soon after a look at the firewall another one is worth it.
-const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 /// Changes in one batch for the firewall: larger ones outgrow the kernel's buffers.
 const MAX_BATCH: usize = 10_000;
@@ -30,7 +25,7 @@ impl Run {
     pub(super) fn settle(&mut self) {
         self.move_firewall();
         self.clock_bans();
-        self.look_at_firewall();
+        self.look_after();
         match self.remember() {
             Ok(()) => {
                 self.feed.reached(self.store.last());
@@ -59,7 +54,7 @@ impl Run {
         }
     }
 
-    fn move_firewall(&mut self) {
+    pub(super) fn move_firewall(&mut self) {
         let changes = std::mem::take(&mut self.turn.changes);
         match self.firewall_due {
             // What is to change is among all bans, which are put back then.
@@ -78,7 +73,7 @@ impl Run {
         }
     }
 
-    fn rebuild_firewall(&mut self) {
+    pub(super) fn rebuild_firewall(&mut self) {
         let (blockings, bans) = self.all_bans(Timestamp::now());
         match self.firewall.rebuild(&blockings, &bans) {
             Ok(()) => {
@@ -99,42 +94,6 @@ impl Run {
                 self.firewall_due = Some(Instant::now() + RETRY);
             }
         }
-    }
-
-    /// Looks whether others have taken our rules away: every minute, and when somebody who is
-    /// banned goes on failing.
-    fn look_at_firewall(&mut self) {
-        let since = self.looked.elapsed();
-        let suspicious = std::mem::take(&mut self.suspicious) && since >= LOOK_AGAIN;
-        if self.firewall_due.is_some() || !(suspicious || since >= LOOK_EVERY) {
-            return;
-        }
-        self.looked = Instant::now();
-        match self.firewall.stands() {
-            Ok(true) => {}
-            Ok(false) if self.posts.iter().all(|it| it.blocking.is_none()) => {}
-            Ok(false) => {
-                tracing::warn!(
-                    target: "fail2ban.actions",
-                    "somebody has flushed our rules from the firewall: they are put back"
-                );
-                self.rebuild_firewall();
-            }
-            Err(error) => self.complain_of_firewall(&error),
-        }
-        if let Err(error) = self.store.purge(Timestamp::now()) {
-            tracing::warn!(target: "fail2ban.actions", "old bans are not forgotten: {}", chain(&error));
-        }
-        let own = judge::Event::OwnAddresses(addresses::own());
-        let actions = self.judge.handle(own, Timestamp::now());
-        self.carry(actions);
-    }
-
-    fn complain_of_firewall(&mut self, error: &FirewallError) {
-        tracing::error!(
-            target: "fail2ban.actions",
-            "the firewall does not tell what it holds: {}", chain(error)
-        );
     }
 
     /// Puts what is owed on the disk, and with it how far the logs were read.

@@ -12,6 +12,10 @@ use crate::netns::{enter_new, ip};
 /// How long a packet is given to be lost: one that passes needs microseconds.
 const LOST_AFTER: Duration = Duration::from_millis(300);
 
+/// How long it may take to be told no: an answer by ICMP that comes while the caller still sends does
+/// not count, and the next packet goes after a second (`tcp_v4_err` of the kernel).
+const SAID_AFTER: Duration = Duration::from_secs(5);
+
 /// A second namespace, wired to the one of the thread that makes it: `here` is 10.9.0.1/16 and
 /// fd00:9::1, the neighbour has 10.9.0.2 to 10.9.0.9 and fd00:9::2 to fd00:9::9.
 pub(crate) struct Neighbour {
@@ -45,10 +49,19 @@ impl Neighbour {
 
     /// Whether a connection from `source`, an address of the neighbour, to `port` here opens.
     pub(crate) fn connects(&self, source: &str, port: u16) -> bool {
+        self.connect(source, port, LOST_AFTER).is_none()
+    }
+
+    /// Why such a connection does not open, if it does not and this is said.
+    pub(crate) fn refusal(&self, source: &str, port: u16) -> Option<io::ErrorKind> {
+        self.connect(source, port, SAID_AFTER)
+    }
+
+    fn connect(&self, source: &str, port: u16, patience: Duration) -> Option<io::ErrorKind> {
         let source: IpAddr = source.parse().expect("the row holds an address");
         let here = if source.is_ipv4() { "10.9.0.1" } else { "fd00:9::1" };
         let here = SocketAddr::new(here.parse().expect("an address"), port);
-        self.within(move || connect(source, here).is_ok())
+        self.within(move || connect(source, here, patience).err().map(|error| error.kind()))
     }
 
     fn within<T: Send + 'static>(&self, errand: impl FnOnce() -> T + Send + 'static) -> T {
@@ -59,11 +72,11 @@ impl Neighbour {
     }
 }
 
-fn connect(source: IpAddr, to: SocketAddr) -> io::Result<()> {
+fn connect(source: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<()> {
     let family = if source.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     // connect(2) keeps to the time limit of sending.
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(LOST_AFTER))?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
     rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
     Ok(rustix::net::connect(&socket, &to)?)
 }
