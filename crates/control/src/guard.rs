@@ -7,10 +7,12 @@ use ipnet::IpNet;
 use jail::{Ban, Failure, NumberedBan, Subject};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::block_list::{
     BlockEntry, BlockListAnswer, BlockListRequest, BlockListStatus, MAX_BLOCK_STEP,
 };
+use crate::config::{ConfigRequest, JailChange, JailOption, Reload};
 use crate::metrics::Histogram;
 use crate::{Client, ClientError, Request, Role};
 
@@ -73,8 +75,17 @@ pub enum GuardRequest {
     Metrics,
     /// Counts a failure that a decoy saw.
     Failure(Failure),
-    /// Reads the configuration again.
-    Reload,
+    /// Counts a failure that an operator reports (`set JAIL attempt`).
+    Attempt {
+        /// The jail that counts it.
+        jail: String,
+        /// Who failed.
+        subject: Subject,
+        /// The lines that prove it; each counts once, none counts as one.
+        matches: Vec<String>,
+    },
+    /// What is configured: asked, changed, read again.
+    Config(ConfigRequest),
 }
 
 impl Request for GuardRequest {
@@ -117,6 +128,9 @@ pub enum GuardAnswer {
     BlockList(BlockListAnswer),
     /// To [`GuardRequest::Metrics`].
     Metrics(GuardMetrics),
+    /// To [`GuardRequest::Config`]: a value as fail2ban would answer; to a change the one that is
+    /// in force then.
+    Value(Value),
     /// To what asks for nothing back.
     Done,
 }
@@ -436,8 +450,42 @@ impl GuardClient {
     /// # Errors
     ///
     /// As [`Client::ask`]; refused where the configuration is broken, and then nothing changed.
-    pub fn reload(&mut self) -> Result<(), ClientError> {
-        self.done(&GuardRequest::Reload)
+    pub fn reload(&mut self, reload: Reload) -> Result<(), ClientError> {
+        self.done(&GuardRequest::Config(ConfigRequest::Reload(reload)))
+    }
+
+    /// An option of a jail as it is in force.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`]; refused where there is no such jail.
+    pub fn get(&mut self, jail: &str, option: JailOption) -> Result<Value, ClientError> {
+        self.value(ConfigRequest::Get { jail: jail.to_owned(), option })
+    }
+
+    /// Changes an option of a jail until the configuration is read again; returns its new value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`]; refused where the value is no sound one, and then nothing changed.
+    pub fn set(&mut self, jail: &str, change: JailChange) -> Result<Value, ClientError> {
+        self.value(ConfigRequest::Set { jail: jail.to_owned(), change })
+    }
+
+    /// Asks whatever can be asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn ask(&mut self, request: &GuardRequest) -> Result<GuardAnswer, ClientError> {
+        self.0.ask(request)
+    }
+
+    fn value(&mut self, request: ConfigRequest) -> Result<Value, ClientError> {
+        match self.0.ask(&GuardRequest::Config(request))? {
+            GuardAnswer::Value(value) => Ok(value),
+            _ => Err(self.0.unexpected()),
+        }
     }
 
     fn changed(&mut self, request: &GuardRequest) -> Result<u64, ClientError> {

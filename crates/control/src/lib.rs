@@ -5,6 +5,7 @@
 //!
 //! - [`guard`]: what guard is asked, and answers
 //! - [`block_list`]: of it, what exchange wants blocked
+//! - [`config`]: the part of it that is about what is configured
 //! - [`exchange`]: what exchange is asked, and answers
 //! - [`metrics`]: the numbers of both, as Prometheus reads them
 //! - [`Client`] and [`Server`]: the two ends, for either protocol
@@ -12,6 +13,7 @@
 pub mod block_list;
 mod caller;
 mod client;
+pub mod config;
 pub mod exchange;
 mod frame;
 pub mod guard;

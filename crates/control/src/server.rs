@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::caller::{Accounts, Caller, Role};
 use crate::frame::{self, FrameError, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES};
+use crate::guard::DisabledJail;
 use crate::{Reply, Request};
 
 /// Connections at once for operators: a few terminals, a metrics reader, scripts.
@@ -45,12 +46,20 @@ pub enum Refusal {
     /// There is no such jail.
     #[error("there is no jail `{0}`; `fail2misp status` lists the jails")]
     NoJail(String),
+    /// The configuration cannot be put in force.
+    #[error("the configuration is broken, nothing has changed; {}", faults(.0))]
+    Broken(Vec<DisabledJail>),
     /// The daemon is ending.
     #[error("the daemon is stopping")]
     Stopping,
     /// Anything else, as a sentence with its reason.
     #[error("{0}")]
     Failed(String),
+}
+
+fn faults(of: &[DisabledJail]) -> String {
+    let faults: Vec<_> = of.iter().map(|it| format!("jail `{}`: {}", it.jail, it.why)).collect();
+    faults.join("; ")
 }
 
 /// Why a daemon cannot be asked anything.

@@ -99,6 +99,8 @@ pub(crate) enum Command {
     Ban(BanWords),
     /// Lifts bans
     Unban(Unban),
+    /// Has the daemon read its configuration again and change what changed
+    Reload(Reload),
     /// Asks whether the daemon answers
     Ping(Format),
     /// Shows what MISP has not confirmed, and why
@@ -317,6 +319,28 @@ pub(crate) struct Unban {
     /// Lifts every ban
     #[arg(long, conflicts_with = "words")]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    /// One jail alone
+    pub(crate) jail: Option<String>,
+
+    /// All jails, as where none is named
+    #[arg(long, conflicts_with = "jail")]
+    all: bool,
+
+    /// Stops and starts jails that stay, too: their failures are forgotten
+    #[arg(long)]
+    pub(crate) restart: bool,
+
+    /// Lifts the bans first
+    #[arg(long)]
+    pub(crate) unban: bool,
+
+    /// Starts the jail where it does not run yet
+    #[arg(long)]
+    pub(crate) if_exists: bool,
 }
 
 #[derive(Debug, Args)]

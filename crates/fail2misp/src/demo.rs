@@ -22,14 +22,13 @@ use jiff::tz::TimeZone;
 use misp::wire::{Attribute, Event};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{Demo, Folders};
 use crate::disk::BuiltIn;
 use crate::exit::{Code, Failed, Outcome, escape};
 use crate::jails::{self, Source};
 use crate::operator::{local, table};
-use crate::{log, netns, stop};
+use crate::{log, netns, signals};
 
 /// A morning's auth.log: two users who may, four attackers who may not.
 const SAMPLE: &str = include_str!("demo/auth.log");
@@ -50,7 +49,7 @@ pub(crate) fn run(args: &Demo, out: &mut dyn Write) -> Outcome {
     // While the process has one thread: only then the kernel grants a user namespace.
     let rights = netns::become_root_of_own();
     // Only what goes wrong; the rest is told by the story.
-    log::begin(LevelFilter::WARN, log::Target::Stderr);
+    log::begin("WARNING", log::Target::Stderr);
     let temp = tempfile::tempdir().context("make a folder for the demonstration");
     let temp = temp.map_err(Failed::other_side)?;
     let mut teller = Teller { out, is_json: args.format.is_json() };
@@ -110,7 +109,7 @@ fn tell(temp: &Path, rights: Result<()>, stay: bool, teller: &mut Teller<'_>) ->
     story.end(&firewall, &url, &key, teller)?;
     if stay {
         eprintln!("the hub stays up; its key is {key}; end with Ctrl-C");
-        stop::wait()?;
+        signals::wait()?;
     }
     Ok(())
 }
@@ -161,6 +160,7 @@ fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Gua
             socket: Some(socket),
             firewall,
             zone: TimeZone::system(),
+            program: None,
         });
         guard.map(|guard| (guard, words))
     });

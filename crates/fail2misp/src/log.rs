@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use jiff::Zoned;
 use tracing::field::{Field, Visit};
@@ -15,7 +16,13 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
+
+/// What is written where nobody says it; fail2ban's own.
+pub(crate) const DEFAULT_LEVEL: &str = "INFO";
 
 /// Where guard's lines go; everything else, exchange's lines among it, goes to standard error.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -54,17 +61,91 @@ impl Target {
     }
 }
 
-/// Begins the log: what is at `level` and above.
-pub(crate) fn begin(level: LevelFilter, target: Target) {
-    // Only the first call of a process counts; a second one changes nothing, and need not.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(target)
-        .event_format(Fail2banLine)
-        .try_init();
+impl fmt::Display for Target {
+    /// By fail2ban's name for it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stderr => out.write_str("STDERR"),
+            Self::File(path) => path.display().fmt(out),
+        }
+    }
 }
 
-impl MakeWriter<'_> for Target {
+/// The log that this process writes, as far as it may change.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    filter: reload::Handle<LevelFilter, Registry>,
+    /// fail2ban's name of the level.
+    level: Arc<Mutex<String>>,
+    target: SharedTarget,
+}
+
+/// Begins the log: what is at `level`, fail2ban's name of one, and above.
+pub(crate) fn begin(level_name: &str, target: Target) -> Log {
+    let name = if level(level_name).is_some() { level_name } else { DEFAULT_LEVEL };
+    let (filter, handle) = reload::Layer::new(level(name).unwrap_or(LevelFilter::INFO));
+    let target = SharedTarget(Arc::new(RwLock::new(target)));
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(target.clone()).event_format(Fail2banLine);
+    // Only the first call of a process counts; a second one changes nothing, and need not.
+    let _ = Registry::default().with(filter).with(lines).try_init();
+    Log { filter: handle, level: Arc::new(Mutex::new(name.to_ascii_uppercase())), target }
+}
+
+impl Log {
+    /// fail2ban's name of the level.
+    pub(crate) fn level(&self) -> String {
+        self.level.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes what is at this level and above from now on.
+    ///
+    /// # Errors
+    ///
+    /// Where fail2ban has no level of that name.
+    pub(crate) fn set_level(&self, name: &str) -> Result<(), String> {
+        let filter = level(name).ok_or_else(|| {
+            format!(
+                "`{name}` is no log level; it is one of CRITICAL, ERROR, WARNING, NOTICE, INFO, \
+                     DEBUG, TRACEDEBUG, HEAVYDEBUG"
+            )
+        })?;
+        self.filter.reload(filter).map_err(|error| error.to_string())?;
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = name.to_ascii_uppercase();
+        Ok(())
+    }
+
+    /// Where guard's lines go.
+    pub(crate) fn target(&self) -> Target {
+        self.target.now().clone()
+    }
+
+    /// Sends guard's lines there from now on.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing can be written there; they go where they went then.
+    pub(crate) fn set_target(&self, text: &str) -> Result<(), String> {
+        let target = Target::read(text).ok_or_else(|| {
+            format!("the log target `{text}` is not known; it can be STDERR or a file")
+        })?;
+        target.try_out().map_err(|error| format!("`{text}` cannot be written: {error}"))?;
+        *self.target.0.write().unwrap_or_else(PoisonError::into_inner) = target;
+        Ok(())
+    }
+}
+
+/// A target that may change while lines are written to it.
+#[derive(Clone, Debug)]
+struct SharedTarget(Arc<RwLock<Target>>);
+
+impl SharedTarget {
+    fn now(&self) -> RwLockReadGuard<'_, Target> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MakeWriter<'_> for SharedTarget {
     type Writer = Box<dyn io::Write>;
 
     fn make_writer(&self) -> Self::Writer {
@@ -74,8 +155,8 @@ impl MakeWriter<'_> for Target {
     /// The file is opened for each line: after a rotation the line belongs into the new one, and a
     /// daemon that bans by the thousand still spends far longer on each ban.
     fn make_writer_for(&self, metadata: &Metadata<'_>) -> Self::Writer {
-        match self {
-            Self::File(path) if metadata.target().starts_with(GUARD) => match open(path) {
+        match &*self.now() {
+            Target::File(path) if metadata.target().starts_with(GUARD) => match open(path) {
                 Ok(file) => Box::new(file),
                 Err(_full_or_gone) => self.make_writer(),
             },
@@ -89,7 +170,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// fail2ban's levels; `NOTICE`, which tracing lacks, is an information with a field `notice`.
-pub(crate) fn level(loglevel: &str) -> Option<LevelFilter> {
+fn level(loglevel: &str) -> Option<LevelFilter> {
     Some(match loglevel.to_ascii_uppercase().as_str() {
         "CRITICAL" | "ERROR" => LevelFilter::ERROR,
         "WARNING" => LevelFilter::WARN,

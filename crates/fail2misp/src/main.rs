@@ -16,12 +16,13 @@ mod misp_action;
 mod netns;
 mod operator;
 mod outbox;
+mod program;
 mod regex;
 mod report;
 mod run;
 mod serve_hub;
 mod settings;
-mod stop;
+mod signals;
 mod textfile;
 
 use std::ffi::OsString;
@@ -70,6 +71,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Banned(args) => operator::banned(folders, args, out),
         Command::Ban(args) => operator::ban(folders, args, out),
         Command::Unban(args) => operator::unban(folders, args, out),
+        Command::Reload(args) => operator::reload(folders, args),
         Command::Ping(format) => operator::ping(folders, *format, out),
         Command::Outbox(args) => outbox::run(folders, args, out),
         Command::Check(format) => check::run(folders, *format, out),

@@ -11,7 +11,7 @@ use jail::{Ban, Subject};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::cli::{BanWords, Banned, Folders, Format, Status, Unban};
+use crate::cli::{BanWords, Banned, Folders, Format, Reload, Status, Unban};
 use crate::exit::{Code, Failed, Outcome, escape};
 
 /// The width that tables keep to.
@@ -86,6 +86,18 @@ pub(crate) fn unban(folders: &Folders, args: &Unban, out: &mut dyn Write) -> Out
     let n = guard(folders)?.unban(jail, subjects.as_deref()).map_err(asked)?;
     writeln!(out, "{n}").map_err(Failed::other_side)?;
     Ok(if n == 0 && !args.all { Code::No } else { Code::Done })
+}
+
+/// `reload [JAIL]`
+pub(crate) fn reload(folders: &Folders, args: &Reload) -> Outcome {
+    let how = control::config::Reload {
+        jail: args.jail.clone(),
+        unban: args.unban,
+        restart: args.restart,
+        if_exists: args.if_exists,
+    };
+    guard(folders)?.reload(how).map_err(asked)?;
+    Ok(Code::Done)
 }
 
 fn guard(folders: &Folders) -> Result<GuardClient, Failed> {

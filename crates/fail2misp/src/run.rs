@@ -1,24 +1,25 @@
 //! `run`: the daemon, both halves of it or one, and `deliver`, what `report` leaves to the background.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use control::guard::DisabledJail;
 use exchange::{Destination, GuardSource, Mode};
-use guard::{Firewall, Guard, Memory, Nft, Stopper};
+use guard::{Firewall, Guard, Memory, Nft, Reloader, Stopper};
 use jail::config::{Configuration, Jail};
 use jiff::tz::TimeZone;
 use tracing::{error, info, warn};
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{Folders, Half, Run};
-use crate::exit::{Code, Failed, Outcome};
+use crate::exit::{Code, Failed, Outcome, escape};
 use crate::jails::{self, Source};
+use crate::log::{self, Log};
+use crate::program::{self, Surroundings};
 use crate::settings::{self, Settings};
 use crate::textfile::Textfile;
-use crate::{deliver, destinations, log, stop};
+use crate::{deliver, destinations, signals};
 
 /// The target of what neither half says.
 const LOG: &str = "fail2misp";
@@ -32,7 +33,7 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
     let settings = settings::read(&folders.config).map_err(Failed::usage)?;
     let source = Source::find(folders, &settings);
     let configuration = source.read();
-    begin_log(&settings, &configuration, args.dry_run);
+    let log = begin_log(&settings, &configuration, args.dry_run);
     for fault in &configuration.faults {
         match &fault.jail {
             Some(_) => error!(target: LOG, "{}", jails::describe(fault)),
@@ -53,7 +54,8 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
         true => Some(exchange_setup(folders, &settings, &source, &configuration.jails)),
         false => None,
     };
-    let guard = halves.guard.then(|| guard_setup(folders, configuration, args.dry_run));
+    let guard =
+        halves.guard.then(|| guard_setup(folders, source, configuration, log, args.dry_run));
     // A dry run has no socket to ask at.
     let textfile = settings.metrics.textfile.filter(|_| halves.guard && !args.dry_run);
     let textfile = textfile.map(|path| Textfile::start(path, folders.guard_socket()));
@@ -80,7 +82,9 @@ fn both(guard: Option<guard::Setup>, exchange: Option<exchange::Setup>) -> Outco
             exchange.stop();
         }
     };
-    stop::on_signal(stop_both.clone()).map_err(Failed::other_side)?;
+    let reloader = guard.as_ref().map(Guard::reloader);
+    signals::on_end_or_reload(stop_both.clone(), move || reloader.iter().for_each(reload))
+        .map_err(Failed::other_side)?;
     let exchange = exchange.map(|setup| {
         thread::spawn(move || {
             let ended = exchange::run(setup, &stop_exchange).map(drop).context("exchange");
@@ -99,9 +103,15 @@ fn both(guard: Option<guard::Setup>, exchange: Option<exchange::Setup>) -> Outco
     ended.map(|()| Code::Done).map_err(Failed::other_side)
 }
 
+fn reload(reloader: &Reloader) {
+    if let Err(refusal) = reloader.reload() {
+        error!(target: LOG, "{}", escape(&refusal.to_string()));
+    }
+}
+
 /// Begins the log where our configuration says, else where fail2ban's does. A dry run may stand beside
 /// a live daemon, and leaves its log alone.
-fn begin_log(settings: &Settings, configuration: &Configuration, is_dry: bool) {
+fn begin_log(settings: &Settings, configuration: &Configuration, is_dry: bool) -> Log {
     let ours = settings.log.target.as_ref();
     let named = ours.or_else(|| configuration.server.get("logtarget")).filter(|_| !is_dry);
     let target = named.map(|text| (text, log::Target::read(text)));
@@ -117,32 +127,35 @@ fn begin_log(settings: &Settings, configuration: &Configuration, is_dry: bool) {
             }
         },
     };
-    log::begin(level(configuration), target);
+    let level = configuration.server.get("loglevel").map_or(log::DEFAULT_LEVEL, String::as_str);
+    let log = log::begin(level, target);
     if let Some(trouble) = trouble {
         warn!(target: LOG, "{trouble}; the log goes to standard error");
     }
+    log
 }
 
-fn level(configuration: &Configuration) -> LevelFilter {
-    let named = configuration.server.get("loglevel");
-    named.and_then(|name| log::level(name)).unwrap_or(LevelFilter::INFO)
-}
-
-fn guard_setup(folders: &Folders, configuration: Configuration, is_dry: bool) -> guard::Setup {
-    let refused = configuration.faults.into_iter().filter_map(|fault| {
-        let why = jails::placed(fault.place.as_ref(), &fault.problem);
-        Some(DisabledJail { jail: fault.jail?, why })
-    });
+fn guard_setup(
+    folders: &Folders,
+    source: Source,
+    configuration: Configuration,
+    log: Log,
+    is_dry: bool,
+) -> guard::Setup {
     let firewall: Box<dyn Firewall> =
         if is_dry { Box::new(Memory::default()) } else { Box::new(Nft::default()) };
+    // A dry run may stand beside a live daemon, and leaves its memory and its socket alone.
+    let state = (!is_dry).then(|| folders.state.join("guard"));
+    let database = state.as_ref().map(|it| it.join("guard.db"));
+    let program = Surroundings { source, log, server: configuration.server, database };
     guard::Setup {
         jails: configuration.jails,
-        disabled: refused.collect(),
-        // A dry run may stand beside a live daemon, and leaves its memory and its socket alone.
-        state: (!is_dry).then(|| folders.state.join("guard")),
+        disabled: program::refused(configuration.faults),
+        state,
         socket: (!is_dry).then(|| folders.guard_socket()),
         firewall,
         zone: TimeZone::system(),
+        program: Some(Arc::new(program)),
     }
 }
 

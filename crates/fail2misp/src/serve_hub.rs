@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::{Folders, Hub, HubCommand, KeysCommand};
 use crate::exit::{Code, Failed, Outcome, escape};
 use crate::operator::{local, table};
-use crate::stop;
+use crate::signals;
 
 /// `hub`
 pub(crate) fn run(folders: &Folders, args: &Hub, out: &mut dyn Write) -> Outcome {
@@ -49,7 +49,7 @@ fn serve(data: &Path, args: &Hub, out: &mut dyn Write) -> Outcome {
     announced.and_then(|()| out.flush()).map_err(Failed::other_side)?;
 
     let stop = StopHandle::new();
-    stop::on_signal({
+    signals::on_end({
         let stop = stop.clone();
         move || stop.stop()
     })

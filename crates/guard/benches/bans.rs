@@ -163,6 +163,7 @@ fn start(folder: &Path, firewall: impl Firewall + 'static) -> (Guard, File) {
         socket: None,
         firewall: Box::new(firewall),
         zone: TimeZone::UTC,
+        program: None,
     });
     (guard.unwrap(), log)
 }

@@ -9,11 +9,14 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use control::config::ConfigRequest;
 use control::guard::{GuardAnswer, GuardRequest};
 use control::{Caller, Refusal};
 use jail::Subject;
 
 use crate::event::Event;
+use crate::program::Program;
+use crate::roster::Roster;
 
 /// The longest wait for a ban; a follower asks again.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -55,25 +58,69 @@ impl Feed {
     }
 }
 
-/// Puts `request` to the loop and waits for its answer.
-pub(crate) fn answer(
-    caller: &Caller,
-    request: GuardRequest,
-    inbox: &SyncSender<Event>,
-    feed: &Arc<Feed>,
-) -> Result<GuardAnswer, Refusal> {
-    if request == GuardRequest::Ping {
-        return Ok(GuardAnswer::Pong);
+/// Where callers are answered.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) inbox: SyncSender<Event>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) program: Option<Arc<dyn Program>>,
+}
+
+impl Desk {
+    /// Answers `request`; what is about bans and failures is put to the loop.
+    pub(crate) fn answer(
+        &self,
+        caller: &Caller,
+        request: GuardRequest,
+    ) -> Result<GuardAnswer, Refusal> {
+        match request {
+            GuardRequest::Ping => Ok(GuardAnswer::Pong),
+            GuardRequest::Config(request) => self.configure(request),
+            GuardRequest::BansSince { after, wait_ms, .. } => {
+                let patience = Duration::from_millis(wait_ms.into()).min(MAX_WAIT);
+                self.feed.wait_beyond(after, patience);
+                self.put(request)
+            }
+            GuardRequest::Ban { ref subjects, force: false, .. } => {
+                spare_the_caller(caller, subjects)?;
+                self.put(request)
+            }
+            request => self.put(request),
+        }
     }
-    if let GuardRequest::BansSince { after, wait_ms, .. } = request {
-        feed.wait_beyond(after, Duration::from_millis(wait_ms.into()).min(MAX_WAIT));
+
+    fn configure(&self, request: ConfigRequest) -> Result<GuardAnswer, Refusal> {
+        let value = match request {
+            ConfigRequest::Reload(how) => {
+                return self.roster.reload(&how).map(|()| GuardAnswer::Done);
+            }
+            ConfigRequest::StopJail { jail } => {
+                return self.roster.stop(jail.as_deref()).map(|()| GuardAnswer::Done);
+            }
+            ConfigRequest::Get { jail, option } => self.roster.get(&jail, &option)?,
+            ConfigRequest::Set { jail, change } => self.roster.set(&jail, &change)?,
+            ConfigRequest::GetServer { option } => self.program()?.option(option),
+            ConfigRequest::SetServer { option, value } => {
+                self.program()?.set_option(option, &value).map_err(Refusal::Failed)?;
+                self.program()?.option(option)
+            }
+            ConfigRequest::FlushLogs => self.program()?.flush_logs().into(),
+        };
+        Ok(GuardAnswer::Value(value))
     }
-    if let GuardRequest::Ban { subjects, force: false, .. } = &request {
-        spare_the_caller(caller, subjects)?;
+
+    /// Puts `request` to the loop and waits for its answer.
+    fn put(&self, request: GuardRequest) -> Result<GuardAnswer, Refusal> {
+        let (reply, answer) = sync_channel(1);
+        self.inbox.send(Event::Asked(request, reply)).map_err(|_| Refusal::Stopping)?;
+        answer.recv().map_err(|_| Refusal::Stopping)?
     }
-    let (reply, answer) = sync_channel(1);
-    inbox.send(Event::Asked(request, reply)).map_err(|_| Refusal::Stopping)?;
-    answer.recv().map_err(|_| Refusal::Stopping)?
+
+    fn program(&self) -> Result<&dyn Program, Refusal> {
+        let none = || Refusal::Failed("this guard has no program around it to ask".to_owned());
+        self.program.as_deref().ok_or_else(none)
+    }
 }
 
 /// Refuses to ban the address that the caller's own session comes from.

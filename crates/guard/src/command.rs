@@ -47,6 +47,8 @@ pub(crate) enum Order {
     Prolong(Ban),
     /// A ban is lifted.
     Unban(Subject),
+    /// The configuration was read again, and says the same of these actions.
+    Reload,
 }
 
 /// The queue of one jail's commands.
@@ -59,13 +61,19 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Starts the thread that runs these actions' commands.
-    pub(crate) fn start(jail: String, actions: Vec<Commands>) -> io::Result<Self> {
+    /// Starts the thread that runs these actions' commands, once those before have ended.
+    pub(crate) fn start(
+        jail: String,
+        actions: Vec<Commands>,
+        before: Option<JoinHandle<()>>,
+    ) -> io::Result<Self> {
         let (orders, inbox) = sync_channel(MAX_ORDERS);
         let runner = Runner { jail: jail.clone(), actions, standing: HashMap::new() };
-        let thread = thread::Builder::new()
-            .name("guard-actions".to_owned())
-            .spawn(move || runner.run(&inbox))?;
+        let thread = thread::Builder::new().name("guard-actions".to_owned()).spawn(move || {
+            // It can only have panicked, and has said so.
+            before.map(JoinHandle::join);
+            runner.run(&inbox);
+        })?;
         Ok(Self { jail, orders, thread, is_full: false })
     }
 
@@ -88,11 +96,9 @@ impl Queue {
         }
     }
 
-    /// Has the actions stopped, once every order is carried out, and waits for that.
-    pub(crate) fn end(self) {
-        drop(self.orders);
-        // It can only have panicked, and has said so.
-        let _ = self.thread.join();
+    /// Has the actions stopped, once every order is carried out; the thread ends with that.
+    pub(crate) fn leave(self) -> JoinHandle<()> {
+        self.thread
     }
 }
 
@@ -215,6 +221,7 @@ impl Runner {
                     self.standing.insert(ban.subject.clone(), (ban, n_bans));
                 }
                 Order::Prolong(ban) => self.tell("actionprolong", &ban, 1, false),
+                Order::Reload => self.reload(),
                 Order::Unban(subject) => {
                     if let Some((ban, n_bans)) = self.standing.remove(&subject) {
                         self.tell("actionunban", &ban, n_bans, false);
@@ -235,6 +242,15 @@ impl Runner {
             let outcome = action.tell(name, &moment, family);
             let doing = format!("{name} of {}", Clean(&ban.subject));
             complain(&self.jail, &action.name, &doing, outcome);
+        }
+    }
+
+    fn reload(&self) {
+        for action in &self.actions {
+            for family in &action.started {
+                let outcome = action.run(family, "actionreload", &Moment::of_family(family));
+                complain(&self.jail, &action.name, "reloading", outcome);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use control::Refusal;
 use control::guard::{GuardAnswer, GuardRequest};
 
 use crate::reader::Batch;
+use crate::run::Reform;
 
 /// Everything that can make guard act.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) enum Event {
     Resolved { name: String, addrs: Vec<IpAddr> },
     /// Somebody asks at the control socket.
     Asked(GuardRequest, SyncSender<Result<GuardAnswer, Refusal>>),
+    /// Other jails, or other rules for them; answered with the names of `ignoreip`.
+    Reform(Reform, SyncSender<Result<Vec<String>, Refusal>>),
     /// The end; rules are left in the firewall where a crash is played.
     Stop { leave_rules: bool },
 }

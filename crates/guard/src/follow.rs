@@ -49,6 +49,16 @@ const RETIRED_FOR: Duration = Duration::from_secs(600);
 /// Files that are followed at most; more is a pattern gone wrong.
 const MAX_FILES: usize = 4096;
 
+/// The files that a pattern of `logpath` names now, in the order of their names.
+pub(crate) fn files_of(pattern: &str) -> Vec<PathBuf> {
+    pattern::look(pattern).files
+}
+
+/// Whether a pattern of `logpath` names `path`, which need not be there any more.
+pub(crate) fn names(pattern: &str, path: &Path) -> bool {
+    pattern == path.as_os_str() || files_of(pattern).iter().any(|it| it == path)
+}
+
 /// Where news go; to break ends the follower.
 type Tell<'a> = &'a mut dyn FnMut(News<'_>) -> ControlFlow<()>;
 
@@ -147,6 +157,8 @@ pub struct Follower {
     logs: BTreeMap<PathBuf, Log>,
     watches: Watches,
     awaited: BTreeSet<usize>,
+    /// Whether the sources were replaced, and who reads the files is to be told anew.
+    renamed: bool,
 }
 
 /// One path that is followed.
@@ -195,15 +207,33 @@ impl Follower {
             logs: BTreeMap::new(),
             watches: Watches::new()?,
             awaited: BTreeSet::new(),
+            renamed: false,
         })
     }
 
-    /// Follows until `stop` is called for or `tell` breaks.
+    /// Has other sources from the next run on. A file that one of them names goes on where it is;
+    /// where one that is left stands is remembered, should it come back.
+    pub fn replace_sources(&mut self, sources: Vec<Source>) {
+        let old = std::mem::replace(&mut self.sources, sources);
+        let (sources, marks) = (&self.sources, &mut self.marks);
+        self.logs.retain(|path, log| {
+            let named = |new: &Source| log.sources.iter().any(|&it| old[it].pattern == new.pattern);
+            log.sources = (0..sources.len()).filter(|&it| named(&sources[it])).collect();
+            if log.sources.is_empty() {
+                marks.extend(log.open.as_ref().map(|it| (path.clone(), it.mark(path))));
+            }
+            !log.sources.is_empty()
+        });
+        self.awaited.clear();
+        self.renamed = true;
+    }
+
+    /// Follows until `stop` is called for or `tell` breaks; it may then go on.
     ///
     /// # Errors
     ///
     /// When the kernel does not let it wait; nothing is followed then.
-    pub fn run(mut self, stop: &Stop, tell: Tell<'_>) -> io::Result<()> {
+    pub fn run(&mut self, stop: &Stop, tell: Tell<'_>) -> io::Result<()> {
         if self.look_around(tell).is_break() {
             return Ok(());
         }
@@ -302,6 +332,11 @@ impl Follower {
         }
         for (path, sources) in named.into_iter().take(MAX_FILES) {
             self.logs.entry(path).or_insert_with(Log::new).sources = sources;
+        }
+        if std::mem::take(&mut self.renamed) {
+            for (path, log) in self.logs.iter().filter(|(_, log)| log.open.is_some()) {
+                tell(News::Followed { path, sources: &log.sources })?;
+            }
         }
         // A file of a pattern that is gone for good leaves nothing behind.
         self.logs.retain(|path, log| {

@@ -5,7 +5,9 @@
 //! | [`follow`] | log files through rotation | `guard-follow` |
 //! | [`journal`] | the systemd journal | `guard-journal`, one a query |
 //! | `reader` | the scanners of each log; names to addresses | `guard-follow`, `guard-names` |
-//! | `readers` | the threads of those, and their end | |
+//! | `readers` | the threads of those, their change and end | |
+//! | `roster` | the jails as they are in force: reload, stop, `get` and `set` | one a connection |
+//! | `ready`, `option` | one jail: compiled; its options, asked and changed | |
 //! | `event` | what the others send to the one inbox | |
 //! | `run` | the loop around that inbox: judge, firewall, store, log | `guard` |
 //! | `answer` | the control socket | one a connection |
@@ -21,15 +23,21 @@ mod command;
 mod event;
 pub mod firewall;
 pub mod follow;
+mod ignore_file;
 pub mod journal;
 pub mod mark;
+mod option;
+mod program;
 mod reader;
 mod readers;
+mod ready;
+mod roster;
 mod run;
 mod start;
 pub mod store;
 mod words;
 
 pub use firewall::{Firewall, FirewallError, Memory, Nft};
-pub use start::{Guard, Setup, StartError, Stopper};
+pub use program::Program;
+pub use start::{Guard, Reloader, Setup, StartError, Stopper};
 pub use store::StoreError;

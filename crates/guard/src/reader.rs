@@ -5,7 +5,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jail::judge::Reading;
@@ -43,6 +43,15 @@ pub(crate) struct Eye {
     pub(crate) filter: Arc<Filter>,
     pub(crate) find_time: SignedDuration,
     pub(crate) use_dns: UseDns,
+}
+
+impl Eye {
+    /// Whether nobody could tell the two apart.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.jail == other.jail
+            && Arc::ptr_eq(&self.filter, &other.filter)
+            && (self.find_time, self.use_dns) == (other.find_time, other.use_dns)
+    }
 }
 
 /// `usedns`.
@@ -93,22 +102,45 @@ pub(crate) struct Counted {
     pub(crate) n_given_up: u64,
 }
 
-/// Whether the names of `ignoreip` were resolved for the first time: nobody is banned before.
+/// The names of `ignoreip`, and whether they were resolved for the first time: nobody is banned
+/// before.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Friends(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Friends(Arc<(Mutex<Names>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Names {
+    names: Vec<String>,
+    known: bool,
+}
 
 impl Friends {
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        Self(Arc::new((Mutex::new(Names { names, known: false }), Condvar::new())))
+    }
+
+    /// Takes `names` for theirs, and tells what those that are new stand for.
+    pub(crate) fn rename(&self, names: Vec<String>, inbox: &SyncSender<Event>) {
+        let new: Vec<String> = {
+            let mut lock = self.lock();
+            let old = std::mem::replace(&mut lock.names, names);
+            lock.names.iter().filter(|it| !old.contains(it)).cloned().collect()
+        };
+        // Where nobody listens any more, nobody is banned either.
+        let _ = tell_addresses(&new, inbox);
+    }
+
     fn are_known(&self) {
-        let (known, changed) = &*self.0;
-        *known.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        changed.notify_all();
+        self.lock().known = true;
+        self.0.1.notify_all();
     }
 
     /// Waits until they are known; not for ever, as names may never resolve.
     pub(crate) fn wait(&self) {
-        let (known, changed) = &*self.0;
-        let lock = known.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(changed.wait_timeout_while(lock, FRIENDS_PATIENCE, |known| !*known));
+        drop(self.0.1.wait_timeout_while(self.lock(), FRIENDS_PATIENCE, |it| !it.known));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,6 +173,11 @@ impl Reader {
         Self { eyes, scanners: HashMap::new(), zone, inbox, names }
     }
 
+    /// Looks with these eyes from now on: those of the follower's sources.
+    pub(crate) fn replace_eyes(&mut self, eyes: Vec<Eye>) {
+        self.eyes = eyes;
+    }
+
     /// Passes on what the follower tells; breaks when nobody listens any more.
     pub(crate) fn take(&mut self, news: News<'_>) -> ControlFlow<()> {
         let event = match news {
@@ -162,12 +199,13 @@ impl Reader {
                 Event::Read(Batch { failures, reading, progress, read, counted })
             }
             News::Followed { path, sources } => {
-                let eyes = sources.iter().filter_map(|&it| self.eyes.get(it));
-                let scanners = Scanners::new(eyes, &self.zone);
+                let eyes = distinct(sources.iter().filter_map(|&it| self.eyes.get(it)));
                 // A file that is opened again goes on with what its filters remember.
                 match self.scanners.get(path) {
-                    Some(known) if known.jails().eq(scanners.jails()) => {}
-                    _ => _ = self.scanners.insert(path.to_owned(), scanners),
+                    Some(known) if known.have(&eyes) => {}
+                    _ => {
+                        self.scanners.insert(path.to_owned(), Scanners::new(eyes, &self.zone));
+                    }
                 }
                 Event::Followed { path: path.to_owned(), sources: self.jails(sources) }
             }
@@ -208,6 +246,17 @@ impl Reader {
     }
 }
 
+/// One eye a jail: two patterns of a jail may name the same file.
+fn distinct<'a>(all: impl Iterator<Item = &'a Eye>) -> Vec<Eye> {
+    let mut eyes: Vec<Eye> = Vec::new();
+    for eye in all {
+        if eyes.iter().all(|it| it.jail != eye.jail) {
+            eyes.push(eye.clone());
+        }
+    }
+    eyes
+}
+
 /// The filters of one source of lines, each with the eye of its jail.
 struct Scanners {
     eyes: Vec<Eye>,
@@ -217,14 +266,7 @@ struct Scanners {
 }
 
 impl Scanners {
-    fn new<'a>(of: impl IntoIterator<Item = &'a Eye>, zone: &TimeZone) -> Self {
-        let mut eyes: Vec<Eye> = Vec::new();
-        for eye in of {
-            // Two patterns of a jail may name the same file.
-            if eyes.iter().all(|it| it.jail != eye.jail) {
-                eyes.push(eye.clone());
-            }
-        }
+    fn new(eyes: Vec<Eye>, zone: &TimeZone) -> Self {
         let settings = |eye: &Eye| Settings {
             zone: zone.clone(),
             raw: eye.use_dns == UseDns::Raw,
@@ -250,8 +292,9 @@ impl Scanners {
         counted.collect()
     }
 
-    fn jails(&self) -> impl Iterator<Item = &str> {
-        self.eyes.iter().map(|eye| eye.jail.as_str())
+    /// Whether they look with just these eyes.
+    fn have(&self, eyes: &[Eye]) -> bool {
+        self.eyes.len() == eyes.len() && self.eyes.iter().zip(eyes).all(|(it, other)| it.is(other))
     }
 
     /// Prepares for lines that may be old, or not.
@@ -269,16 +312,18 @@ impl Scanners {
     }
 }
 
-/// Follows the journal for these eyes, and turns its entries into events of the loop.
+/// Follows the journal for these eyes, and turns its entries into events of the loop; returns where
+/// to go on.
 pub(crate) fn follow_journal(
     query: &Query,
     start: journal::Start,
-    eyes: &[Eye],
+    eyes: Vec<Eye>,
     zone: &TimeZone,
     stop: &journal::Stop,
     inbox: &SyncSender<Event>,
     names: &SyncSender<Unresolved>,
-) {
+) -> journal::Start {
+    let mut reached = start.clone();
     let mut scanners = Scanners::new(eyes, zone);
     let mut failures = Vec::new();
     let mut n_entries = 0;
@@ -286,7 +331,7 @@ pub(crate) fn follow_journal(
     journal::follow(query, start, stop, &mut |news| {
         let event = match news {
             journal::News::Trouble { why } => {
-                let jails = eyes.iter().map(|eye| eye.jail.clone()).collect();
+                let jails = scanners.eyes.iter().map(|eye| eye.jail.clone()).collect();
                 Event::JournalTrouble { jails, why: why.to_owned() }
             }
             journal::News::Entry { line, time, reading, cursor, more } => {
@@ -304,6 +349,7 @@ pub(crate) fn follow_journal(
                 n_entries = 0;
                 let failures = std::mem::take(&mut failures);
                 let (query, cursor) = (query.to_string(), cursor.to_owned());
+                reached = journal::Start::After(cursor.clone());
                 let progress = Some(Progress::Journal { query, cursor });
                 let counted = scanners.counted();
                 Event::Read(Batch { failures, reading, progress, read, counted })
@@ -314,6 +360,7 @@ pub(crate) fn follow_journal(
             Err(_) => ControlFlow::Break(()),
         }
     });
+    reached
 }
 
 impl Eye {
@@ -365,21 +412,14 @@ fn shorten(mut line: String) -> String {
 
 /// Resolves names until nobody sends any, on a thread of its own: an answer may take half a
 /// minute. Those of `ignoreip` come first, and again and again.
-pub(crate) fn resolve(
-    names: &Receiver<Unresolved>,
-    ignored: &[String],
-    friends: &Friends,
-    inbox: &SyncSender<Event>,
-) {
+pub(crate) fn resolve(names: &Receiver<Unresolved>, friends: &Friends, inbox: &SyncSender<Event>) {
     let mut due = Instant::now();
     loop {
         if Instant::now() >= due {
             due = Instant::now() + RESOLVE_EVERY;
-            for name in ignored {
-                let addrs = addresses_of(name);
-                if inbox.send(Event::Resolved { name: name.clone(), addrs }).is_err() {
-                    return;
-                }
+            let names = friends.lock().names.clone();
+            if tell_addresses(&names, inbox).is_break() {
+                return;
             }
             friends.are_known();
         }
@@ -405,6 +445,14 @@ pub(crate) fn resolve(
             return;
         }
     }
+}
+
+/// Tells the loop what each of `names` stands for now; breaks where nobody listens any more.
+fn tell_addresses(names: &[String], inbox: &SyncSender<Event>) -> ControlFlow<()> {
+    names.iter().try_for_each(|name| {
+        let event = Event::Resolved { name: name.clone(), addrs: addresses_of(name) };
+        inbox.send(event).map_or(ControlFlow::Break(()), ControlFlow::Continue)
+    })
 }
 
 /// What a name stands for now; nothing where it does not resolve.

@@ -8,6 +8,7 @@
 mod asked;
 mod counts;
 mod look;
+mod reform;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,27 +16,32 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use control::Refusal;
 use control::guard::{DisabledJail, GuardAnswer};
 use control::metrics::Histogram;
 use ipnet::IpNet;
-use jail::judge::{self, Action, History as _, Judge, Reading, Rules};
+use jail::config::{self, Backend};
+use jail::judge::{self, Action, History as _, Judge, Lifted, Reading, Rules};
 use jail::{Ban, Subject};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::addresses;
 use crate::answer::Feed;
 use crate::command::{Order, Queue};
 use crate::event::Event;
 use crate::firewall::{Blocking, Change, Firewall};
+use crate::follow;
+use crate::journal::Query;
 use crate::mark::Progress;
 use crate::reader::{Batch, Counted};
+use crate::ready::Ready;
 use crate::start::StartError;
 use crate::store::{Past, Record, Store, StoreError};
 use crate::words::chain;
+pub(crate) use reform::Reform;
 
 /// Events of one turn at most, so that nobody waits long for the first of them.
 const MAX_TURN: usize = 256;
@@ -57,12 +63,17 @@ pub(crate) struct Post {
     /// Its rules; `None` where it has no action that blocks.
     blocking: Option<Blocking>,
     /// What it reads of the journal; `None` where it reads files.
-    pub(crate) journal: Option<String>,
+    journal: Option<String>,
+    actions: Vec<config::Action>,
     /// The commands of its actions; `None` where it has none.
-    pub(crate) commands: Option<Queue>,
+    commands: Option<Queue>,
+    /// Its `logpath`.
+    patterns: Vec<String>,
     files: BTreeSet<PathBuf>,
     /// The patterns that name no file yet, by the number of the source.
     awaited: BTreeMap<usize, String>,
+    /// Those of which it was said.
+    said_awaited: BTreeSet<String>,
     /// Files that cannot be followed, and why.
     troubles: BTreeMap<PathBuf, String>,
     /// Lines that its filter looked at.
@@ -73,18 +84,32 @@ pub(crate) struct Post {
 
 impl Post {
     /// The post of a jail of which nothing is followed yet.
-    pub(crate) fn new(jail: String, blocking: Option<Blocking>) -> Self {
+    fn of(ready: Ready, commands: Option<Queue>) -> Self {
+        let Ready { jail, blocking, .. } = ready;
+        let journal = (jail.backend == Backend::Journal).then(|| Query::of(&jail).to_string());
         Self {
-            jail,
+            jail: jail.name,
             blocking,
-            journal: None,
-            commands: None,
+            journal,
+            actions: jail.actions,
+            commands,
+            patterns: jail.log_paths.into_iter().map(|it| it.pattern).collect(),
             files: BTreeSet::new(),
             awaited: BTreeMap::new(),
+            said_awaited: BTreeSet::new(),
             troubles: BTreeMap::new(),
             n_lines: 0,
             n_given_up: 0,
         }
+    }
+
+    /// The same post after a change of its jail: `before` knows what is followed.
+    fn after(mut self, before: Self) -> Self {
+        self.files = before.files;
+        self.files.retain(|path| self.patterns.iter().any(|it| follow::names(it, path)));
+        self.said_awaited = before.said_awaited;
+        (self.n_lines, self.n_given_up) = (before.n_lines, before.n_given_up);
+        self
     }
 }
 
@@ -119,6 +144,8 @@ pub(crate) struct Run {
     looked: Instant,
     /// Whether somebody who is banned goes on failing.
     suspicious: bool,
+    /// The commands of jails that are no more: they take their bans back.
+    leaving: Vec<JoinHandle<()>>,
     /// When a firewall that refused is tried again.
     firewall_due: Option<Instant>,
     /// When a store that refused is tried again.
@@ -127,14 +154,19 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(
-        jails: Vec<(Rules, Post)>,
+        jails: Vec<Ready>,
         disabled: Vec<DisabledJail>,
         store: Store,
         firewall: Box<dyn Firewall>,
         zone: TimeZone,
         feed: Arc<Feed>,
     ) -> Result<Self, StoreError> {
-        let (rules, posts) = jails.into_iter().unzip();
+        let rules = jails.iter().map(|it| Rules::from(&it.jail)).collect();
+        let mut posts = Vec::new();
+        for mut ready in jails {
+            let commands = reform::start_commands(&mut ready, firewall.blocks(), None);
+            posts.push(Post::of(ready, commands));
+        }
         let judge = Judge::new(rules).with_history(Box::new(store.history()?));
         feed.reached(store.last());
         let now = Instant::now();
@@ -155,6 +187,7 @@ impl Run {
             marked: now,
             looked: now,
             suspicious: false,
+            leaving: Vec::new(),
             firewall_due: None,
             store_due: None,
         })
@@ -169,8 +202,19 @@ impl Run {
     pub(crate) fn restore(&mut self) -> Result<(), StartError> {
         let now = Timestamp::now();
         self.store.purge(now)?;
-        self.judge.handle(judge::Event::OwnAddresses(addresses::own()), now);
-        for ban in self.store.standing()? {
+        self.tell_of_host(now);
+        self.restore_bans(self.store.standing()?, now);
+        let (blockings, bans) = self.all_bans(now);
+        self.firewall.rebuild(&blockings, &bans)?;
+        for post in &self.posts {
+            tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail);
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn restore_bans(&mut self, bans: Vec<Ban>, now: Timestamp) {
+        for ban in bans {
             let (jail, subject) = (ban.jail.clone(), ban.subject.clone());
             let is_over = ban.until().is_some_and(|end| end <= now);
             let actions = self.judge.handle(judge::Event::Restore(ban), now);
@@ -185,13 +229,6 @@ impl Run {
             }
             self.turn.words.extend(actions);
         }
-        let (blockings, bans) = self.all_bans(now);
-        self.firewall.rebuild(&blockings, &bans)?;
-        for post in &self.posts {
-            tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail);
-        }
-        self.settle();
-        Ok(())
     }
 
     /// Acts on events until the one that ends it; returns whether its rules are left behind.
@@ -222,7 +259,11 @@ impl Run {
             queues.for_each(std::mem::forget);
             return;
         }
-        queues.for_each(Queue::end);
+        let ending: Vec<_> = queues.map(Queue::leave).chain(self.leaving.drain(..)).collect();
+        for thread in ending {
+            // It can only have panicked, and has said so.
+            let _ = thread.join();
+        }
         self.remember_marks();
         if let Err(error) = self.firewall.remove() {
             tracing::error!(
@@ -268,21 +309,24 @@ impl Run {
             Event::Followed { path, sources } => {
                 for (source, jail) in sources {
                     let Some(post) = self.post_mut(&jail) else { continue };
-                    let path_shown = path.display();
-                    tracing::info!(target: "fail2ban.filter", "[{jail}] follows {path_shown}");
-                    post.awaited.remove(&source);
+                    let awaited = post.awaited.remove(&source);
+                    awaited.map(|it| post.said_awaited.remove(&it));
                     post.troubles.remove(&path);
-                    post.files.insert(path.clone());
+                    if post.files.insert(path.clone()) {
+                        let path = path.display();
+                        tracing::info!(target: "fail2ban.filter", "[{jail}] follows {path}");
+                    }
                 }
             }
             Event::Awaited { source, jail, pattern } => {
-                tracing::warn!(
-                    target: "fail2ban.filter",
-                    "[{jail}] there is no log `{pattern}`: it is followed as soon as it is there"
-                );
-                if let Some(post) = self.post_mut(&jail) {
-                    post.awaited.insert(source, pattern);
+                let Some(post) = self.post_mut(&jail) else { return ControlFlow::Continue(()) };
+                if post.said_awaited.insert(pattern.clone()) {
+                    tracing::warn!(
+                        target: "fail2ban.filter",
+                        "[{jail}] there is no log `{pattern}`: it is followed as soon as it is there"
+                    );
                 }
+                post.awaited.insert(source, pattern);
             }
             Event::Trouble { path, sources, why } => {
                 tracing::error!(
@@ -312,6 +356,8 @@ impl Run {
                 self.judge.handle(judge::Event::Resolved { name, addrs }, now);
             }
             Event::Asked(request, reply) => self.asked(request, reply, now),
+            // Whoever asked may have gone.
+            Event::Reform(reform, reply) => _ = reply.send(self.reform(reform, now)),
             Event::Stop { leave_rules } => return ControlFlow::Break(leave_rules),
         }
         ControlFlow::Continue(())
@@ -349,13 +395,16 @@ impl Run {
                     self.turn.changes.extend(self.ban(ban));
                     self.owed.push(Record::Stands(ban.clone()));
                 }
-                Action::Unban { jail, subject, .. } => {
+                Action::Unban { jail, subject, why } => {
                     self.turn.changes.extend(
                         self.target(jail, subject)
                             .map(|target| Change::Unban { jail: jail.clone(), target }),
                     );
-                    let (jail, subject) = (jail.clone(), subject.clone());
-                    self.owed.push(Record::Lifted { jail, subject });
+                    // The jail may come back, and then its ban does.
+                    if *why != Lifted::JailRemoved {
+                        let (jail, subject) = (jail.clone(), subject.clone());
+                        self.owed.push(Record::Lifted { jail, subject });
+                    }
                 }
                 Action::AlreadyBanned { after, .. } if *after > LEAK_AFTER => {
                     self.suspicious = true;
@@ -418,10 +467,14 @@ impl Run {
         }
     }
 
+    /// The rules of every jail that blocks.
+    fn blockings(&self) -> Vec<Blocking> {
+        self.posts.iter().filter_map(|it| it.blocking.clone()).collect()
+    }
+
     /// Every rule, and every ban that stands, for a firewall that holds nothing.
     fn all_bans(&self, now: Timestamp) -> (Vec<Blocking>, Vec<Change>) {
-        let blockings: Vec<Blocking> =
-            self.posts.iter().filter_map(|it| it.blocking.clone()).collect();
+        let blockings = self.blockings();
         let mut bans = Vec::new();
         for Blocking { jail, .. } in &blockings {
             for subject in self.judge.banned(jail) {

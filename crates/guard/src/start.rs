@@ -6,22 +6,21 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use control::config::Reload;
 use control::guard::DisabledJail;
-use control::{Accounts, Server, ServerError};
-use jail::config::{Backend, Jail};
-use jail::judge::Rules;
+use control::{Accounts, Refusal, Server, ServerError};
+use jail::config::Jail;
 use jiff::tz::TimeZone;
-use scan::Filter;
 
-use crate::answer::{self, Feed};
-use crate::command::{Commands, Queue};
+use crate::answer::{Desk, Feed};
 use crate::event::Event;
-use crate::firewall::{Blocking, Firewall, FirewallError, blocking};
-use crate::journal::Query;
-use crate::readers::{Plan, Readers};
-use crate::run::{Post, Run};
+use crate::firewall::{Firewall, FirewallError};
+use crate::program::Program;
+use crate::readers::{Plan, ReadSoFar, Readers};
+use crate::ready;
+use crate::roster::Roster;
+use crate::run::Run;
 use crate::store::{Store, StoreError};
-use crate::words::chain;
 
 /// Events that wait for the loop. A batch is at most a chunk of a log, so this many are some
 /// megabytes; a follower that is faster waits.
@@ -41,6 +40,8 @@ pub struct Setup {
     pub firewall: Box<dyn Firewall>,
     /// The zone of dates in logs that name none.
     pub zone: TimeZone,
+    /// What of the program around it an operator may ask for; `None` where nothing.
+    pub program: Option<Arc<dyn Program>>,
 }
 
 /// Why guard could not start.
@@ -67,6 +68,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Guard {
     stopper: Stopper,
+    roster: Arc<Roster>,
     thread: JoinHandle<()>,
 }
 
@@ -91,29 +93,6 @@ impl Stopper {
     }
 }
 
-/// A jail that can start.
-struct Ready {
-    jail: Jail,
-    filter: Arc<Filter>,
-    blocking: Option<Blocking>,
-    commands: Vec<Commands>,
-}
-
-impl Ready {
-    /// What the judge needs, and what the loop does; the commands start with it, unless it is a
-    /// dry run.
-    fn split(self, is_dry: bool) -> io::Result<(Rules, Post)> {
-        let rules = Rules::from(&self.jail);
-        let mut post = Post::new(self.jail.name.clone(), self.blocking);
-        post.journal =
-            (self.jail.backend == Backend::Journal).then(|| Query::of(&self.jail).to_string());
-        if !self.commands.is_empty() && !is_dry {
-            post.commands = Some(Queue::start(self.jail.name, self.commands)?);
-        }
-        Ok((rules, post))
-    }
-}
-
 impl Guard {
     /// Starts guarding.
     ///
@@ -124,49 +103,58 @@ impl Guard {
     ///
     /// When nothing can be guarded at all.
     pub fn start(setup: Setup) -> Result<Self, StartError> {
-        let Setup { jails, mut disabled, state, socket, mut firewall, zone } = setup;
+        let Setup { jails, mut disabled, state, socket, mut firewall, zone, program } = setup;
         let store = match &state {
             Some(folder) => Store::open(folder)?,
             None => Store::in_memory()?,
         };
-        let mut ready = prepare(jails, &mut disabled);
-        leave_out_refused(&mut ready, firewall.as_mut(), &mut disabled)?;
+        let mut ready = ready::all(jails, &mut disabled);
+        ready::leave_out_refused(&mut ready, firewall.as_mut(), &mut disabled)?;
         if ready.is_empty() {
             return Err(StartError::NoJail);
         }
 
         let (inbox, events) = sync_channel(MAX_INBOX);
         let feed = Arc::new(Feed::default());
+        let roster = Arc::new(Roster::new(&ready, inbox.clone(), program.clone()));
         let server = match socket {
             Some(path) => {
                 let (inbox, feed) = (inbox.clone(), Arc::clone(&feed));
+                let desk = Desk { inbox, feed, roster: Arc::clone(&roster), program };
                 let accounts = Accounts::of_host()?;
                 Some(Server::listen(&path, accounts, move |caller, request| {
-                    answer::answer(caller, request, &inbox, &feed)
+                    desk.answer(caller, request)
                 })?)
             }
             None => None,
         };
 
-        let plan = Plan::of(ready.iter().map(|it| (&it.jail, &it.filter)), &store)?;
-        let is_dry = !firewall.blocks();
-        let jails = ready.into_iter().map(|it| it.split(is_dry)).collect::<io::Result<_>>()?;
-        let mut run = Run::new(jails, disabled, store, firewall, zone.clone(), Arc::clone(&feed))?;
+        let mut plan = Plan::of(ready.iter().map(|it| (&it.jail, &it.filter)));
+        let read_so_far = ReadSoFar::of(&store, &plan)?;
+        let mut run = Run::new(ready, disabled, store, firewall, zone.clone(), Arc::clone(&feed))?;
         run.restore()?;
-        let readers = Readers::start(plan, run.names(), &zone, &inbox)?;
+        plan.names = run.names();
+        roster.read_by(Readers::start(plan, read_so_far, &zone, &inbox)?);
         let stopper = Stopper { inbox };
-        let work = move || {
-            let end = run.until_stop(&events);
-            feed.close();
-            drop(server);
-            readers.stop();
-            // They may wait for room in the inbox.
-            drop(events);
-            readers.wait();
-            run.end(end);
+        let work = {
+            let roster = Arc::clone(&roster);
+            move || {
+                let end = run.until_stop(&events);
+                feed.close();
+                drop(server);
+                // Readers, and whoever changes them just now, may wait for room in the inbox.
+                drop(events);
+                roster.end();
+                run.end(end);
+            }
         };
         let thread = thread::Builder::new().name("guard".to_owned()).spawn(work)?;
-        Ok(Self { stopper, thread })
+        Ok(Self { stopper, roster, thread })
+    }
+
+    /// What has it read its configuration again, from another thread.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.roster))
     }
 
     /// What ends it.
@@ -183,72 +171,17 @@ impl Guard {
     }
 }
 
-/// Compiles what each jail needs; what cannot be goes to `disabled`.
-fn prepare(jails: Vec<Jail>, disabled: &mut Vec<DisabledJail>) -> Vec<Ready> {
-    let mut ready = Vec::new();
-    for jail in jails {
-        match ready_jail(jail) {
-            Ok(jail) => ready.push(jail),
-            Err((jail, why)) => leave_out(jail, why, disabled),
-        }
-    }
-    ready
-}
+/// Has a guard read its configuration again, from another thread.
+#[derive(Clone, Debug)]
+pub struct Reloader(Arc<Roster>);
 
-fn ready_jail(jail: Jail) -> Result<Ready, (String, String)> {
-    let fault = |why: String| (jail.name.clone(), why);
-    let filter = Filter::compile(&jail.filter).map_err(|error| fault(chain(&error)))?;
-    let blocking = Blocking::of(&jail).map_err(|error| fault(chain(&error)))?;
-    let commands = commands(&jail).map_err(fault)?;
-    Ok(Ready { filter: Arc::new(filter), blocking, commands, jail })
-}
-
-/// The commands of the actions that guard does not do itself; exchange does `misp`.
-fn commands(jail: &Jail) -> Result<Vec<Commands>, String> {
-    let mut commands = Vec::new();
-    for action in jail.actions.iter().filter(|it| !blocking::is_native(it) && it.name != "misp") {
-        if action.name.ends_with(".py") {
-            tracing::warn!(
-                target: "fail2ban.jail",
-                "[{}] action {} is a program in Python for fail2ban's own inside and is not run: \
-                 bans are made without it",
-                jail.name,
-                action.act_name
-            );
-        } else {
-            let of_action = Commands::of(action);
-            commands.push(of_action.map_err(|why| format!("action `{}`: {why}", action.name))?);
-        }
+impl Reloader {
+    /// Changes all that changed in the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with it; nothing has changed then.
+    pub fn reload(&self) -> Result<(), Refusal> {
+        self.0.reload(&Reload::default())
     }
-    Ok(commands)
-}
-
-/// Leaves out the jails whose rules the firewall does not understand: a port that no service has,
-/// for example.
-fn leave_out_refused(
-    ready: &mut Vec<Ready>,
-    firewall: &mut dyn Firewall,
-    disabled: &mut Vec<DisabledJail>,
-) -> Result<(), FirewallError> {
-    let all: Vec<Blocking> = ready.iter().filter_map(|it| it.blocking.clone()).collect();
-    match firewall.check(&all) {
-        Err(FirewallError::Refused { .. }) => {}
-        outcome => return outcome,
-    }
-    for jail in std::mem::take(ready) {
-        match firewall.check(jail.blocking.as_slice()) {
-            Ok(()) => ready.push(jail),
-            Err(error @ FirewallError::Refused { .. }) => {
-                let why = format!("{error}; mend `port`, `protocol` or `banaction`");
-                leave_out(jail.jail.name, why, disabled);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn leave_out(jail: String, why: String, disabled: &mut Vec<DisabledJail>) {
-    tracing::error!(target: "fail2ban.jail", "Jail '{jail}' does not start: {why}");
-    disabled.push(DisabledJail { jail, why });
 }

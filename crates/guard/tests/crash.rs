@@ -44,6 +44,7 @@ fn guards_until_it_is_killed() {
         socket: Some(folder.join("control.sock")),
         firewall: Box::new(Memory::default()),
         zone: TimeZone::UTC,
+        program: None,
     };
     let guard = Guard::start(setup).unwrap();
     println!("guarding");

@@ -45,7 +45,7 @@ impl Following {
     fn again(folder: TempDir, pattern: &str, mark: Option<Mark>) -> Self {
         let pattern = format!("{}/{pattern}", folder.path().display());
         let source = Source { pattern, from_end: false, polled: false };
-        let follower = Follower::new(vec![source], mark.into_iter().collect()).unwrap();
+        let mut follower = Follower::new(vec![source], mark.into_iter().collect()).unwrap();
         let stop = Stop::new().unwrap();
         let (tell, heard) = channel();
         let until = stop.clone();

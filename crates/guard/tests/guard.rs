@@ -2,110 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
+mod host;
 mod jails;
 mod netns;
 mod small_disk;
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use control::ClientError;
-use control::guard::{GuardClient, GuardStatus};
 use guard::firewall::{Dropped, Look};
-use guard::{Firewall, FirewallError, Guard, Memory, Nft, Setup, StartError};
+use guard::{Firewall, FirewallError, Guard, Memory, Nft, StartError};
+use host::{Host, PATIENCE, eventually, kill, stop};
 use jail::config::{Backend, Jail};
 use jail::{BanTime, Failure, Subject};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use tempfile::TempDir;
-
-/// How long to wait for what must happen.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A host of its own: logs, state, socket.
-struct Host {
-    folder: TempDir,
-    memory: Memory,
-}
-
-impl Host {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), memory: Memory::default() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn jail(&self, name: &str) -> Jail {
-        jails::jail(name, &self.path(&format!("{name}.log")))
-    }
-
-    fn setup(&self, jails: Vec<Jail>, firewall: impl Firewall + 'static) -> Setup {
-        Setup {
-            disabled: Vec::new(),
-            jails,
-            state: Some(self.path("state/guard")),
-            socket: Some(self.path("run/control.sock")),
-            firewall: Box::new(firewall),
-            zone: TimeZone::UTC,
-        }
-    }
-
-    fn start(&self, jails: Vec<Jail>) -> Guard {
-        Guard::start(self.setup(jails, self.memory.clone())).unwrap()
-    }
-
-    fn client(&self) -> GuardClient {
-        GuardClient::connect(&self.path("run/control.sock")).unwrap()
-    }
-
-    fn status(&self) -> GuardStatus {
-        self.client().status().unwrap()
-    }
-
-    /// Adds `n` failed logins of `who` to the log of `jail`.
-    fn fail(&self, jail: &str, who: &str, n: usize) {
-        let now = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S");
-        self.write(jail, &format!("{now} login of \u{1b}root from {who} failed\n").repeat(n));
-    }
-
-    fn write(&self, jail: &str, text: &str) {
-        let path = self.path(&format!("{jail}.log"));
-        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-    }
-
-    #[track_caller]
-    fn bans(&self, want: &[(&str, &str)]) {
-        let want: Vec<_> = want
-            .iter()
-            .map(|&(jail, who)| (jail.to_owned(), format!("{who}/32").parse().unwrap()))
-            .collect();
-        eventually(&format!("{want:?} are banned"), || self.memory.bans() == want);
-    }
-}
-
-fn stop(guard: Guard) {
-    guard.stopper().stop();
-    guard.wait();
-}
-
-fn kill(guard: Guard) {
-    guard.stopper().abandon();
-    guard.wait();
-}
-
-#[track_caller]
-fn eventually(what: &str, mut happens: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !happens() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
 #[test]
 fn a_line_becomes_a_ban_that_others_hear_of() {

@@ -42,10 +42,12 @@ impl Run {
             GuardRequest::BlockList(_) => {
                 Err(Refusal::Failed("this release takes no block list yet".to_owned()))
             }
-            GuardRequest::Reload => Err(Refusal::Failed(
-                "this release reads its configuration when it starts: restart it, its bans are kept"
-                    .to_owned(),
-            )),
+            GuardRequest::Attempt { jail, subject, matches } => {
+                self.attempt(jail, subject, matches, now)
+            }
+            GuardRequest::Config(_) => {
+                Err(Refusal::Failed("what is configured is the roster's".to_owned()))
+            }
         };
         match answer {
             Ok(answer @ (GuardAnswer::Changed(_) | GuardAnswer::Done)) => {
@@ -187,6 +189,19 @@ impl Run {
         self.post(&failure.jail)?;
         let event = judge::Event::Failure(failure, Reading::InOperation);
         let actions = self.judge.handle(event, now);
+        self.carry(actions);
+        Ok(GuardAnswer::Done)
+    }
+
+    fn attempt(
+        &mut self,
+        jail: String,
+        subject: Subject,
+        matches: Vec<String>,
+        now: Timestamp,
+    ) -> Result<GuardAnswer, Refusal> {
+        self.post(&jail)?;
+        let actions = self.judge.handle(judge::Event::Attempt { jail, subject, matches }, now);
         self.carry(actions);
         Ok(GuardAnswer::Done)
     }

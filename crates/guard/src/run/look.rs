@@ -1,7 +1,9 @@
 //! What is looked after every minute: whether others have changed the firewall, which is healed,
-//! the addresses of this host, and bans so old that they do not count any more.
+//! the addresses of this host, the files of `ignoreip`, and bans so old that they do not count any
+//! more.
 
 use std::cmp::Ordering;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -11,6 +13,7 @@ use jiff::Timestamp;
 use super::{LOOK_EVERY, Run};
 use crate::addresses;
 use crate::firewall::{Change, FirewallError, Look};
+use crate::ignore_file;
 use crate::words::chain;
 
 /// How soon after a look at the firewall another one is worth it.
@@ -37,9 +40,22 @@ impl Run {
         if let Err(error) = self.store.purge(Timestamp::now()) {
             tracing::warn!(target: "fail2ban.actions", "old bans are not forgotten: {}", chain(&error));
         }
-        let own = judge::Event::OwnAddresses(addresses::own());
-        let actions = self.judge.handle(own, Timestamp::now());
-        self.carry(actions);
+        self.tell_of_host(Timestamp::now());
+    }
+
+    /// Tells the judge what of the host it needs to know, and may have changed.
+    pub(super) fn tell_of_host(&mut self, now: Timestamp) {
+        self.judge.handle(judge::Event::OwnAddresses(addresses::own()), now);
+        for file in self.judge.files() {
+            match ignore_file::words(Path::new(&file)) {
+                Ok(words) => _ = self.judge.handle(judge::Event::Listed { file, words }, now),
+                Err(error) => tracing::warn!(
+                    target: "fail2ban.filter",
+                    "`{file}` of ignoreip cannot be read, who was named in it last is ignored: \
+                     {error}"
+                ),
+            }
+        }
     }
 
     fn look_at_firewall(&mut self) -> Result<(), FirewallError> {

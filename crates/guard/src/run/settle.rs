@@ -7,6 +7,7 @@ use jail::judge::Action;
 use jiff::Timestamp;
 
 use super::{MARK_EVERY, Run};
+use crate::firewall::FirewallError;
 use crate::store::Record;
 use crate::words::{self, chain};
 
@@ -83,17 +84,19 @@ impl Run {
                     "the firewall holds all {} bans again", bans.len()
                 );
             }
-            Err(error) => {
-                if self.firewall_due.is_none() {
-                    tracing::error!(
-                        target: "fail2ban.actions",
-                        "nobody is blocked until the firewall works again, it is tried every {} s: \
-                         {}", RETRY.as_secs(), chain(&error)
-                    );
-                }
-                self.firewall_due = Some(Instant::now() + RETRY);
-            }
+            Err(error) => self.firewall_fails(&error),
         }
+    }
+
+    pub(super) fn firewall_fails(&mut self, error: &FirewallError) {
+        if self.firewall_due.is_none() {
+            tracing::error!(
+                target: "fail2ban.actions",
+                "nobody is blocked until the firewall works again, it is tried every {} s: {}",
+                RETRY.as_secs(), chain(error)
+            );
+        }
+        self.firewall_due = Some(Instant::now() + RETRY);
     }
 
     /// Puts what is owed on the disk, and with it how far the logs were read.

@@ -1,0 +1,93 @@
+//! The program around guard, as an operator asks guard for it: its configuration and its log.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use control::config::ServerOption;
+use control::guard::DisabledJail;
+use jail::config::{Configuration, Fault, Jail, duration};
+use serde_json::Value;
+
+use crate::jails::{self, Source};
+use crate::log::{Log, Target};
+
+/// Lines of a ban that fail2ban keeps in its database where nobody says it.
+const DB_MAX_MATCHES: i64 = 10;
+
+/// The program around guard.
+pub(crate) struct Surroundings {
+    pub(crate) source: Source,
+    pub(crate) log: Log,
+    /// `[Definition]` of fail2ban.conf.
+    pub(crate) server: BTreeMap<String, String>,
+    /// guard.db; `None` where nothing is kept.
+    pub(crate) database: Option<PathBuf>,
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the program that reads {}", self.source)
+    }
+}
+
+impl guard::Program for Surroundings {
+    fn jails(&self) -> Result<(Vec<Jail>, Vec<DisabledJail>), String> {
+        let Configuration { jails, faults, .. } = self.source.read();
+        for fault in faults.iter().filter(|it| it.jail.is_none()) {
+            tracing::warn!(target: "fail2misp", "{}", jails::describe(fault));
+        }
+        Ok((jails, refused(faults)))
+    }
+
+    fn option(&self, option: ServerOption) -> Value {
+        let written = |name: &str| self.server.get(name).map(String::as_str);
+        match option {
+            ServerOption::LogLevel => self.log.level().into(),
+            ServerOption::LogTarget => self.log.target().to_string().into(),
+            ServerOption::SyslogSocket => written("syslogsocket").unwrap_or("auto").into(),
+            ServerOption::DbFile => {
+                self.database.as_ref().map(|it| it.display().to_string()).into()
+            }
+            ServerOption::DbMaxMatches => {
+                let n = written("dbmaxmatches").and_then(|text| text.trim().parse().ok());
+                n.unwrap_or(DB_MAX_MATCHES).into()
+            }
+            ServerOption::DbPurgeAge => {
+                let seconds = written("dbpurgeage").and_then(|text| duration::seconds(text).ok());
+                #[expect(clippy::cast_possible_truncation, reason = "an age in whole seconds")]
+                seconds.map(|it| it as i64).into()
+            }
+        }
+    }
+
+    fn set_option(&self, option: ServerOption, value: &str) -> Result<(), String> {
+        match option {
+            ServerOption::LogLevel => self.log.set_level(value),
+            ServerOption::LogTarget => self.log.set_target(value),
+            ServerOption::SyslogSocket
+            | ServerOption::DbFile
+            | ServerOption::DbMaxMatches
+            | ServerOption::DbPurgeAge => {
+                Err("this cannot change while the daemon runs".to_owned())
+            }
+        }
+    }
+
+    fn flush_logs(&self) -> &'static str {
+        // Each line opens the file that has the name then.
+        match self.log.target() {
+            Target::Stderr => "flushed",
+            Target::File(_) => "rolled over",
+        }
+    }
+}
+
+/// The jails that faults keep from starting.
+pub(crate) fn refused(faults: Vec<Fault>) -> Vec<DisabledJail> {
+    let refused = faults.into_iter().filter_map(|fault| {
+        let why = jails::placed(fault.place.as_ref(), &fault.problem);
+        Some(DisabledJail { jail: fault.jail?, why })
+    });
+    refused.collect()
+}

@@ -1,0 +1,160 @@
+//! Other jails, or other rules for them, while guard runs: what stays keeps its failures, its bans
+//! and the commands of its actions.
+
+use control::Refusal;
+use control::guard::DisabledJail;
+use jail::judge::{self, Action, Rules};
+use jiff::Timestamp;
+
+use super::asked::refused;
+use super::{Post, Run};
+use crate::command::{Order, Queue};
+use crate::firewall::Blocking;
+use crate::ready::Ready;
+use crate::words::chain;
+
+/// What guard is to be from now on.
+#[derive(Debug, Default)]
+pub(crate) struct Reform {
+    /// All jails, in their order.
+    pub(crate) jails: Vec<Ready>,
+    /// Those whose bans are lifted first.
+    pub(crate) unbanned: Vec<String>,
+    /// Those that are stopped and started although they stay.
+    pub(crate) restarted: Vec<String>,
+    /// What keeps others from starting, where that is known anew.
+    pub(crate) disabled: Option<Vec<DisabledJail>>,
+    /// Whether the configuration was read again, which actions may want to know.
+    pub(crate) is_reload: bool,
+}
+
+impl Run {
+    /// Makes guard what `reform` says; returns the names of `ignoreip`.
+    ///
+    /// # Errors
+    ///
+    /// When the firewall would not take the rules; nothing has changed then.
+    pub(super) fn reform(
+        &mut self,
+        reform: Reform,
+        now: Timestamp,
+    ) -> Result<Vec<String>, Refusal> {
+        let Reform { jails, unbanned, restarted, disabled, is_reload } = reform;
+        let before = self.blockings();
+        let blockings: Vec<Blocking> = jails.iter().filter_map(|it| it.blocking.clone()).collect();
+        self.firewall
+            .check(&blockings)
+            .map_err(|error| Refusal::Failed(format!("{}; nothing has changed", chain(&error))))?;
+
+        for jail in unbanned {
+            let actions = self.judge.handle(judge::Event::UnbanAll { jail: Some(jail) }, now);
+            self.carry(actions);
+        }
+        let rules: Vec<Rules> = jails.iter().map(|it| Rules::from(&it.jail)).collect();
+        let stays = |it: &&Rules| {
+            self.posts.iter().any(|post| post.jail == it.jail) && !restarted.contains(&it.jail)
+        };
+        let staying: Vec<Rules> = rules.iter().filter(stays).cloned().collect();
+        let new = rules.iter().filter(|it| !stays(it)).map(|it| it.jail.clone());
+        let new: Vec<String> = new.collect();
+
+        // The bans of those that leave are lifted while their posts still stand.
+        let actions = self.judge.handle(judge::Event::Rules(staying), now);
+        self.carry(actions);
+        self.settle();
+        self.man_posts(jails, &new, is_reload);
+        self.judge.handle(judge::Event::Rules(rules), now);
+        self.tell_of_host(now);
+        if !new.is_empty() {
+            let mut standing = self.store.standing().map_err(|error| refused(&error))?;
+            standing.retain(|it| new.contains(&it.jail));
+            self.restore_bans(standing, now);
+        }
+        self.disabled = disabled.unwrap_or_else(|| std::mem::take(&mut self.disabled));
+
+        if !new.is_empty() || self.blockings() != before {
+            let (blockings, bans) = self.all_bans(now);
+            if let Err(error) = self.firewall.rebuild(&blockings, &bans) {
+                self.firewall_fails(&error);
+            }
+        }
+        Ok(self.names())
+    }
+
+    /// Mans the posts of `jails`, of which these are `new`.
+    fn man_posts(&mut self, jails: Vec<Ready>, new: &[String], is_reload: bool) {
+        let mut old = std::mem::take(&mut self.posts);
+        for mut ready in jails {
+            let at = old.iter().position(|it| it.jail == ready.jail.name);
+            let mut before = at.map(|at| old.remove(at));
+            let is_new = new.contains(&ready.jail.name);
+            let queue = before.as_mut().and_then(|it| it.commands.take());
+            let same =
+                !is_new && before.as_ref().is_some_and(|it| it.actions == ready.jail.actions);
+            let commands = match queue {
+                Some(mut queue) if same => {
+                    if is_reload {
+                        queue.add(Order::Reload);
+                    }
+                    Some(queue)
+                }
+                queue => start_commands(&mut ready, self.firewall.blocks(), queue),
+            };
+            let retell = commands.is_some() && !same && !is_new;
+            let post = Post::of(ready, commands);
+            if is_new {
+                tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail);
+            }
+            let name = post.jail.clone();
+            self.posts.push(match before.filter(|_| !is_new) {
+                Some(before) => post.after(before),
+                None => post,
+            });
+            if retell {
+                self.retell(&name);
+            }
+        }
+        for mut post in old {
+            tracing::info!(target: "fail2ban.jail", "Jail '{}' stopped", post.jail);
+            self.leaving.extend(post.commands.take().map(Queue::leave));
+        }
+    }
+
+    /// Tells commands that are new to a jail of its bans.
+    fn retell(&mut self, jail: &str) {
+        let bans = match self.store.standing() {
+            Ok(bans) => bans,
+            Err(error) => {
+                let why = chain(&error);
+                tracing::error!(
+                    target: "fail2ban.actions",
+                    "[{jail}] its new actions are not told who is banned already: {why}"
+                );
+                return;
+            }
+        };
+        for ban in bans.into_iter().filter(|it| it.jail == jail) {
+            self.order(&Action::Restored(ban));
+        }
+    }
+}
+
+/// Starts the commands of a jail, where it has any and really blocks, once `old` ones have ended.
+pub(super) fn start_commands(ready: &mut Ready, blocks: bool, old: Option<Queue>) -> Option<Queue> {
+    let old = old.map(Queue::leave);
+    let commands = std::mem::take(&mut ready.commands);
+    if commands.is_empty() || !blocks {
+        return None;
+    }
+    let jail = &ready.jail.name;
+    match Queue::start(jail.clone(), commands, old) {
+        Ok(queue) => Some(queue),
+        Err(error) => {
+            tracing::error!(
+                target: "fail2ban.actions",
+                "[{jail}] bans are made without the commands of its actions: {error}"
+            );
+            None
+        }
+    }
+}
