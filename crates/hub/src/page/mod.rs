@@ -2,10 +2,15 @@
 //!
 //! It needs a key, as everything does, on loopback too: any program of any user of the machine can
 //! reach a port of loopback. The key is given once to a form and becomes a session. The page
-//! changes one thing alone, a value that it calls a false positive; that form carries a token of
-//! the session. It needs no script, loads nothing from elsewhere (the policy forbids both), and all
+//! changes little: what is called a false positive, and, for administrators, the keys; those forms
+//! carry a token of the session. It needs no script, loads nothing from elsewhere (the policy forbids both), and all
 //! that came from a log is escaped by the templates.
 
+mod chart;
+mod event;
+mod keys;
+mod live;
+mod overview;
 mod session;
 mod value;
 
@@ -16,23 +21,13 @@ use serde_json::Value;
 
 pub(crate) use self::session::Sessions;
 use crate::answer::{Answer, Fault};
-use crate::keys::{KeyRecord, Keys};
+use crate::keys::{KeyRecord, Keys, Role};
 use crate::request::{Body, Path};
-use crate::store::event::{Event, Name};
-use crate::store::overview::{self, Line, Totals, Wanted};
-use crate::store::{Store, tag};
+use crate::store::Store;
+use crate::store::overview::Line;
 
 /// Lines of a table; the next ones are one click away.
 const LINES: i64 = 100;
-
-/// Events on the first page.
-const EVENTS: i64 = 12;
-
-/// Letters of a search; no value that is sought is longer.
-const MAX_SEARCH: usize = 256;
-
-/// Seconds that the first page calls recent.
-const RECENT: i64 = 86_400;
 
 const STYLE: &str = include_str!("../../templates/style.css");
 
@@ -62,31 +57,6 @@ pub(crate) struct Page<'a> {
 struct Login<'a> {
     organisation: &'a str,
     refused: bool,
-}
-
-#[derive(Template)]
-#[template(path = "overview.html")]
-struct Overview<'a> {
-    organisation: &'a str,
-    holder: &'a KeyRecord,
-    totals: Totals,
-    sought: &'a str,
-    events: Vec<Event>,
-    lines: Vec<Line>,
-    /// Where the next lines begin.
-    next: Option<i64>,
-}
-
-#[derive(Template)]
-#[template(path = "event.html")]
-struct OneEvent<'a> {
-    organisation: &'a str,
-    holder: &'a KeyRecord,
-    sought: &'a str,
-    event: Event,
-    tags: Vec<String>,
-    lines: Vec<Line>,
-    next: Option<i64>,
 }
 
 #[derive(Template)]
@@ -149,66 +119,42 @@ impl Page<'_> {
     fn shown(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
         let is_read = matches!(*visit.method, Method::GET | Method::HEAD);
         match (&*visit.path.controller, &*visit.path.action) {
-            ("values", "wrong") if *visit.method == Method::POST => self.wrong(visit, holder),
+            (controller, action) if *visit.method == Method::POST => {
+                // A session alone is no consent: another site may have sent the form.
+                let token = Sessions::form_token(visit.headers);
+                match (controller, action) {
+                    _ if token.is_none() || token != field(visit, "token") => {
+                        Err(Fault::no_right())
+                    }
+                    ("values", "wrong") if holder.role.may_write() => self.wrong(visit, holder),
+                    ("keys", "add") if is_administrator(holder) => self.add_key(visit, holder),
+                    ("keys", "revoke") if is_administrator(holder) => self.revoke_key(visit),
+                    _ => Err(Fault::no_right()),
+                }
+            }
             _ if !is_read => Err(Fault::no_right()),
             ("values", "index") => self.value(visit, holder),
+            ("live", _) => self.live(holder),
+            ("keys", "index") if is_administrator(holder) => self.key_list(visit, holder, None),
             ("" | "events" | "attributes", "index") => self.overview(visit, holder),
             ("events", "view") => self.event(visit, holder),
             _ => Ok(self.missing(holder)),
         }
     }
 
-    fn overview(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
-        let sought = visit.path.query("value").unwrap_or_default();
-        let sought: String = sought.trim().chars().take(MAX_SEARCH).collect();
-        let before = before(visit);
-        let part = (!sought.is_empty()).then(|| sought.clone());
-        let is_first = part.is_none() && before.is_none();
-        let wanted = Wanted { part, before, limit: LINES, ..Wanted::default() };
-        let (totals, events, lines) = self.store.read(|db| {
-            let events = if is_first { overview::events(db, EVENTS)? } else { Vec::new() };
-            let totals = overview::totals(db, visit.now - RECENT)?;
-            Ok::<_, Fault>((totals, events, overview::lines(db, &wanted)?))
-        })?;
-        let shown = Overview {
-            organisation: &self.store.organisation.name,
-            holder,
-            totals,
-            sought: &sought,
-            events,
-            next: next(&lines),
-            lines,
-        };
-        Ok(html(StatusCode::OK, &shown))
-    }
-
-    fn event(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
-        let name = visit.path.arg(0).and_then(Name::parse);
-        let found = self.store.read(|db| -> Result<_, Fault> {
-            let event = name.map(|it| Event::find(db, it)).transpose()?.flatten();
-            let Some(event) = event else { return Ok(None) };
-            let tags = tag::of(db, tag::Carrier::Event(event.id))?;
-            let (id, before) = (Some(event.id), before(visit));
-            let wanted = Wanted { event: id, before, limit: LINES, ..Wanted::default() };
-            Ok(Some((event, tags, overview::lines(db, &wanted)?)))
-        })?;
-        let Some((event, tags, lines)) = found else { return Ok(self.missing(holder)) };
-        let shown = OneEvent {
-            organisation: &self.store.organisation.name,
-            holder,
-            sought: "",
-            event,
-            tags: tags.into_iter().map(|it| it.tag.name).collect(),
-            next: next(&lines),
-            lines,
-        };
-        Ok(html(StatusCode::OK, &shown))
-    }
-
     fn missing(&self, holder: &KeyRecord) -> Answer {
         let organisation = &self.store.organisation.name;
         html(StatusCode::NOT_FOUND, &Missing { organisation, holder, sought: "" })
     }
+}
+
+fn is_administrator(holder: &KeyRecord) -> bool {
+    holder.role == Role::Administrator
+}
+
+/// A field of the form that was sent.
+fn field(visit: &Visit<'_>, name: &str) -> Option<String> {
+    visit.body.object().get(name)?.as_str().map(|it| it.trim().to_owned())
 }
 
 /// The number that the lines of this page come before.
@@ -257,11 +203,5 @@ impl Line {
     fn last(&self) -> String {
         let seen = self.attribute.last_seen.map(|it| it / 1_000_000);
         when(seen.max(self.last_sighting).unwrap_or(0))
-    }
-}
-
-impl Event {
-    fn changed(&self) -> String {
-        when(self.timestamp)
     }
 }

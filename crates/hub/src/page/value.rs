@@ -1,11 +1,14 @@
 //! One value: who reported it, who saw it, whether firewalls are told of it, and why.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::http::StatusCode;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::{Page, Visit, html, when};
+use super::chart::{self, Chart, Day};
+use super::{Page, Visit, field, html, when};
 use crate::answer::{Answer, Fault};
 use crate::keys::{KeyRecord, Role};
 use crate::lists;
@@ -26,6 +29,8 @@ struct OneValue<'a> {
     sought: &'a str,
     status: Status,
     reports: Vec<Report>,
+    tags: Vec<String>,
+    chart: Chart,
     sightings: Vec<Seen>,
     n_sightings: usize,
     /// For the form that calls it a false positive.
@@ -98,22 +103,36 @@ fn attributes(db: &Connection, value: &str) -> Result<Vec<Attribute>, StoreError
     Ok(found)
 }
 
+/// When it was reported, and seen.
+fn days(reports: &[Report], sightings: &[Seen]) -> Vec<Day> {
+    let report = |it: &Report| Day {
+        day: chart::day(it.attribute.timestamp),
+        n_attributes: 1,
+        n_sightings: 0,
+    };
+    let sighting =
+        |it: &Seen| Day { day: chart::day(it.sighting.date), n_attributes: 0, n_sightings: 1 };
+    let seen = sightings.iter().filter(|it| it.sighting.kind == 0);
+    reports.iter().map(report).chain(seen.map(sighting)).collect()
+}
+
 impl Page<'_> {
     /// `/values?value=…`
     pub(super) fn value(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
         let sought = visit.path.query("value").unwrap_or_default();
         let curators = lists::curators(self.keys)?;
-        let (reports, seen, is_withdrawn) = self.store.read(|db| -> Result<_, Fault> {
+        let (reports, seen, carried, is_withdrawn) = self.store.read(|db| -> Result<_, Fault> {
             let found = attributes(db, &sought)?;
             let ids: Vec<i64> = found.iter().map(|it| it.id).collect();
             let seen = search::sightings(db, &ids)?;
+            let carried = search::tags(db, &ids)?;
             let mut reports = Vec::with_capacity(found.len());
             for attribute in found {
                 if let Some(event) = Event::find(db, Name::Id(attribute.event))? {
                     reports.push(Report { attribute, event });
                 }
             }
-            Ok((reports, seen, listed::is_withdrawn(db, &sought, &curators)?))
+            Ok((reports, seen, carried, listed::is_withdrawn(db, &sought, &curators)?))
         })?;
         if reports.is_empty() {
             return Ok(self.missing(holder));
@@ -130,6 +149,8 @@ impl Page<'_> {
             .collect();
         sightings.sort_by_key(|it| std::cmp::Reverse((it.sighting.date, it.sighting.id)));
         let n_sightings = sightings.len();
+        let tags: BTreeSet<_> = carried.into_values().flatten().map(|it| it.tag.name).collect();
+        let chart = Chart::of(days(&reports, &sightings), visit.now);
         sightings.truncate(SIGHTINGS);
         let status = if is_withdrawn {
             Status::Withdrawn
@@ -146,6 +167,8 @@ impl Page<'_> {
             sought: &sought,
             status,
             reports,
+            tags: tags.into_iter().collect(),
+            chart,
             sightings,
             n_sightings,
             token: super::Sessions::form_token(visit.headers).unwrap_or_default(),
@@ -156,13 +179,8 @@ impl Page<'_> {
     /// `POST /values/wrong`: a false positive of every attribute with the value that the holder may
     /// sight.
     pub(super) fn wrong(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
-        let fields = visit.body.object();
-        let field = |name: &str| fields.get(name).and_then(|it| it.as_str()).unwrap_or_default();
-        let token = super::Sessions::form_token(visit.headers);
-        if token.as_deref() != Some(field("token")) || !holder.role.may_write() {
-            return Err(Fault::no_right());
-        }
-        let (value, holder, now) = (field("value").to_owned(), holder.clone(), visit.now);
+        let value = field(visit, "value").unwrap_or_default();
+        let (holder, now) = (holder.clone(), visit.now);
         let sought = value.clone();
         self.store.write(move |db| -> Result<(), Fault> {
             for attribute in attributes(db, &sought)? {

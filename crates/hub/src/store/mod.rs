@@ -13,7 +13,9 @@
 pub(crate) mod attribute;
 pub(crate) mod change;
 mod commits;
+pub(crate) mod daily;
 pub(crate) mod event;
+pub(crate) mod latest;
 pub(crate) mod listed;
 pub(crate) mod object;
 pub(crate) mod overview;

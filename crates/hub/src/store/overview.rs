@@ -25,8 +25,8 @@ pub(crate) struct Totals {
     pub(crate) n_events: i64,
     pub(crate) n_attributes: i64,
     pub(crate) n_sightings: i64,
-    /// Attributes that came or changed since the given time.
-    pub(crate) n_recent: i64,
+    /// Attributes that came on the given day.
+    pub(crate) n_today: i64,
 }
 
 /// Which lines are wanted.
@@ -98,18 +98,19 @@ pub(crate) fn events(db: &Connection, limit: i64) -> Result<Vec<Event>, StoreErr
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// How much there is, and how much of it is newer than `since`.
-pub(crate) fn totals(db: &Connection, since: i64) -> Result<Totals, StoreError> {
+/// How much there is, and how much of it came on the day `today`. Sightings are those that ever
+/// came: to count a million that are left takes longer than a look may.
+pub(crate) fn totals(db: &Connection, today: i64) -> Result<Totals, StoreError> {
     let sql = "SELECT (SELECT count(*) FROM event),
         (SELECT coalesce(sum(n_attributes), 0) FROM event),
-        (SELECT count(*) FROM sighting),
-        (SELECT count(*) FROM attribute WHERE timestamp >= ? AND deleted = 0)";
-    Ok(db.prepare_cached(sql)?.query_row([since], |row| {
+        (SELECT coalesce(sum(n_sightings), 0) FROM daily),
+        (SELECT coalesce(sum(n_attributes), 0) FROM daily WHERE day = ?)";
+    Ok(db.prepare_cached(sql)?.query_row([today], |row| {
         Ok(Totals {
             n_events: row.get(0)?,
             n_attributes: row.get(1)?,
             n_sightings: row.get(2)?,
-            n_recent: row.get(3)?,
+            n_today: row.get(3)?,
         })
     })?)
 }
