@@ -79,8 +79,12 @@ impl Past {
 
     fn read(&mut self, path: &str) -> Result<()> {
         let file = File::open(path).with_context(|| format!("read `{}`", escape(path)))?;
-        let settings =
-            Settings { zone: TimeZone::system(), undated: Undated::Skip, ..Settings::default() };
+        let settings = Settings {
+            zone: TimeZone::system(),
+            undated: Undated::Skip,
+            evidence: false,
+            ..Settings::default()
+        };
         let mut scanner = Scanner::new(Arc::clone(&self.filter), settings);
         let now = Timestamp::now();
         let input = BufReader::with_capacity(BUFFER_BYTES, file);

@@ -36,8 +36,10 @@ pub(crate) fn run(folders: &Folders, args: &cli::Regex, out: &mut dyn Write) -> 
     let filter = Filter::compile(&spec)
         .with_context(|| format!("filter `{}`", escape(&args.filter)))
         .map_err(Failed::usage)?;
-    let scanner =
-        Scanner::new(Arc::new(filter), Settings { zone, raw: args.raw, ..Settings::default() });
+    // Lines of a failure of several lines are taken back from those that were missed.
+    let evidence = args.format.is_json() || spec.maxlines.is_some_and(|n| n > 1);
+    let settings = Settings { zone, raw: args.raw, evidence, ..Settings::default() };
+    let scanner = Scanner::new(Arc::new(filter), settings);
 
     let start = Instant::now();
     let mut report = Report::new(args, scanner.filter(), out);

@@ -17,10 +17,26 @@ pub enum IdKind {
 ///
 /// Text that is no address after all (`999.1.1.1`) is an id, as in fail2ban.
 pub(crate) fn address(text: &str, prefix: Option<u32>) -> (String, IdKind) {
+    if prefix.is_none() && is_canonical_ipv4(text) {
+        return (text.to_owned(), IdKind::Address);
+    }
     match text.parse::<IpAddr>() {
         Ok(addr) => (canonical(addr, prefix), IdKind::Address),
         Err(_) => (text.to_owned(), IdKind::Id),
     }
+}
+
+/// Whether text is an IPv4 address as it is written back: what nearly every id is.
+fn is_canonical_ipv4(text: &str) -> bool {
+    let is_octet = |digits: &str| match *digits.as_bytes() {
+        [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] | [b'1', b'0'..=b'9', b'0'..=b'9'] => true,
+        [b'2', ten, one] => {
+            (ten, one) <= (b'5', b'5') && ten.is_ascii_digit() && one.is_ascii_digit()
+        }
+        _ => false,
+    };
+    let mut octets = text.split('.');
+    octets.by_ref().take(4).filter(|it| is_octet(it)).count() == 4 && octets.next().is_none()
 }
 
 /// Reads an id that may be an address, with a prefix length or a mask, or in brackets.

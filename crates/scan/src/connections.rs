@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::fields::Fields;
+use crate::fields::{Fields, Name};
 
 /// Connections remembered at once; the oldest goes first. fail2ban's own number.
 const MOST_CONNECTIONS: usize = 100;
@@ -21,8 +21,6 @@ const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
 /// Lines remembered of one connection; the oldest go first. A ban shows a few of them, and whoever
 /// keeps a connection open may write as many as he likes.
 const MOST_LINES: usize = 200;
-/// Users remembered of one connection: one, or several.
-const MOST_USERS: usize = 2;
 
 /// What is known of one failure, perhaps from several lines.
 #[derive(Clone, Debug, Default)]
@@ -32,33 +30,39 @@ pub(crate) struct Case {
     pub(crate) matches: Vec<String>,
     /// Lines that are no failure unless another line is.
     kept: Vec<String>,
-    /// Users that the connection tried.
-    users: Vec<String>,
+    /// The first user that the connection tried; empty where it tried none.
+    user: String,
+    /// Whether it tried another one.
+    has_several_users: bool,
     /// A failure whose id is not known yet.
     pub(crate) pending: bool,
 }
 
 impl Case {
-    /// What one match caught on `lines`.
-    pub(crate) fn new(fields: Fields, lines: Vec<String>) -> Self {
-        Self { fields, matches: lines, ..Self::default() }
+    fn clear(&mut self) {
+        self.fields.clear();
+        self.matches.clear();
+        self.kept.clear();
+        self.user.clear();
+        self.has_several_users = false;
+        self.pending = false;
     }
 
-    fn add_user(&mut self, user: Option<String>) {
-        if let Some(user) = user.filter(|user| !self.users.contains(user))
-            && self.users.len() < MOST_USERS
-        {
-            self.users.push(user);
+    fn add_user(&mut self, user: &str) {
+        if self.user.is_empty() {
+            self.user.push_str(user);
+        } else if !user.is_empty() && self.user != user {
+            self.has_several_users = true;
         }
     }
 
     /// Whether it is only remembered, as no failure by itself.
     pub(crate) fn is_no_failure(&self) -> bool {
-        self.fields.is_set("nofail")
+        self.fields.is_set(Name::NOFAIL)
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Remembered {
     case: Case,
     /// In the order of their coming.
@@ -66,24 +70,28 @@ struct Remembered {
     until: Timestamp,
 }
 
-/// FNV-1a: the ids are short, and so few that nobody gains by making them collide.
-#[derive(Debug)]
-struct Fnv(u64);
+/// A hash of eight bytes at a time: the ids are short, and so few that nobody gains by making
+/// them collide.
+#[derive(Debug, Default)]
+struct Hash(u64);
 
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
+impl Hash {
+    fn add(&mut self, word: u64) {
+        // The odd number nearest to the golden ratio's share of 2^64 spreads all bits.
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
-impl Hasher for Fnv {
+impl Hasher for Hash {
     fn finish(&self) -> u64 {
-        self.0
+        self.0.rotate_left(32)
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.add(u64::from_ne_bytes(*word)));
+        for &byte in rest {
+            self.add(u64::from(byte));
         }
     }
 }
@@ -91,36 +99,41 @@ impl Hasher for Fnv {
 /// The connections of one log.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    known: HashMap<Arc<str>, Remembered, BuildHasherDefault<Fnv>>,
+    /// Where in `cases` each of them is.
+    known: HashMap<Arc<str>, usize, BuildHasherDefault<Hash>>,
+    cases: Vec<Remembered>,
+    /// Places in `cases` of those that were forgotten: their memory is used again.
+    free: Vec<usize>,
     /// Oldest first; those whose number is not known any more were forgotten.
     order: VecDeque<(u64, Arc<str>)>,
     n_ever: u64,
+    /// Kept for its memory.
+    room: Fields,
 }
 
 impl Connections {
     /// Merges what `lines` of the connection `id` say into what is known of it.
-    ///
-    /// The result is to be given back by `keep`.
     pub(crate) fn merge(
         &mut self,
         id: &str,
-        mut fields: Fields,
+        fields: &mut Fields,
         lines: Vec<String>,
         now: Timestamp,
-    ) -> Case {
-        let mut gained = fields.is_set("mlfgained");
-        let mut no_failure = gained || fields.is_set("nofail");
-        if gained && !fields.is_set("nofail") {
-            let reason = fields.shown("mlfgained").map(|reason| reason.into_owned());
-            fields.set("nofail", &reason.unwrap_or_default());
+    ) -> &mut Case {
+        let mut gained = fields.is_set(Name::MLFGAINED);
+        let mut no_failure = gained || fields.is_set(Name::NOFAIL);
+        if gained && !fields.is_set(Name::NOFAIL) {
+            let reason = fields.shown(Name::MLFGAINED).unwrap_or_default().into_owned();
+            fields.set(Name::NOFAIL, &reason);
         }
-        let forget = fields.remove("mlfforget");
-        let user = fields.text("user").filter(|user| !user.is_empty()).map(str::to_owned);
-        let mut users_matter = true;
-        let mut case = if let Some(mut case) = self.take(id, now) {
-            case.add_user(user);
-            let had_no_failure = case.fields.remove("nofail");
-            let had_gained = case.fields.remove("mlfgained");
+        let forget = fields.remove(Name::MLFFORGET);
+        let known = self.find(id, now);
+        let place = known.unwrap_or_else(|| self.place());
+        let case = &mut self.cases[place].case;
+        if known.is_some() {
+            case.add_user(fields.text(Name::USER).unwrap_or_default());
+            let had_no_failure = case.fields.remove(Name::NOFAIL);
+            let had_gained = case.fields.remove(Name::MLFGAINED);
             if gained {
                 case.pending = false;
             }
@@ -128,75 +141,83 @@ impl Connections {
             if !(had_no_failure || had_gained || case.pending) {
                 case.matches.clear();
             }
-            case.fields.update(fields);
-            if forget {
-                self.known.remove(id);
-            }
-            case
+            case.fields.update(fields, &mut self.room);
         } else {
-            let mut case = Case { fields, ..Case::default() };
-            if forget {
-                users_matter = false;
-            } else {
-                case.add_user(user);
-                self.insert(id, now);
+            case.clear();
+            if !forget {
+                case.add_user(fields.text(Name::USER).unwrap_or_default());
             }
-            case
-        };
-        let several_users = users_matter && case.users.len() > 1;
-        if std::mem::take(&mut case.pending) || several_users {
-            case.fields.remove("nofail");
-            case.fields.remove("mlfgained");
+            std::mem::swap(&mut case.fields, fields);
+        }
+        if std::mem::take(&mut case.pending) || case.has_several_users {
+            case.fields.remove(Name::NOFAIL);
+            case.fields.remove(Name::MLFGAINED);
             (gained, no_failure) = (false, false);
         }
         if !no_failure {
-            let mut matches = std::mem::take(&mut case.kept);
-            matches.append(&mut case.matches);
+            case.kept.append(&mut case.matches);
+            std::mem::swap(&mut case.kept, &mut case.matches);
             if !gained {
-                matches.extend(lines);
+                case.matches.extend(lines);
             }
-            keep_newest(&mut matches);
-            case.matches = matches;
+            keep_newest(&mut case.matches);
         } else if !forget {
             case.kept.extend(lines);
             keep_newest(&mut case.kept);
         }
-        case
+        match (known, forget) {
+            (Some(_), true) => self.forget(id),
+            (None, true) => self.free.push(place),
+            (None, false) => self.remember(id, place, now),
+            (Some(_), false) => {}
+        }
+        // What was forgotten stays in its place until another case comes.
+        &mut self.cases[place].case
     }
 
-    /// Remembers a case, if its connection is remembered at all.
-    pub(crate) fn keep(&mut self, id: &str, case: Case) {
-        if let Some(known) = self.known.get_mut(id) {
-            known.case = case;
+    /// Where the case of a connection is, if it is known and not too old.
+    fn find(&mut self, id: &str, now: Timestamp) -> Option<usize> {
+        let place = *self.known.get(id)?;
+        if self.cases[place].until > now {
+            return Some(place);
         }
-    }
-
-    fn take(&mut self, id: &str, now: Timestamp) -> Option<Case> {
-        let known = self.known.get_mut(id)?;
-        if known.until > now {
-            return Some(std::mem::take(&mut known.case));
-        }
-        self.known.remove(id);
+        self.forget(id);
         None
     }
 
-    fn insert(&mut self, id: &str, now: Timestamp) {
+    /// A place for one more case.
+    fn place(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.cases.push(Remembered::default());
+            self.cases.len() - 1
+        })
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.free.extend(self.known.remove(id));
+    }
+
+    fn remember(&mut self, id: &str, place: usize, now: Timestamp) {
         while self.known.len() >= MOST_CONNECTIONS || self.order.len() >= 2 * MOST_CONNECTIONS {
             let Some((number, oldest)) = self.order.pop_front() else { break };
-            if self.known.get(&oldest).is_none_or(|known| known.number != number) {
+            let Some(&known) = self.known.get(&oldest) else { continue };
+            let is_over = self.cases[known].until <= now;
+            if self.cases[known].number != number {
                 continue;
             }
+            self.forget(&oldest);
             // Those that are over go without making room for the new one.
-            let gone = self.known.remove(&oldest);
-            if gone.is_some_and(|gone| gone.until > now) {
+            if !is_over {
                 break;
             }
         }
         self.n_ever += 1;
         let id: Arc<str> = id.into();
         self.order.push_back((self.n_ever, Arc::clone(&id)));
-        let until = now.saturating_add(REMEMBERED).unwrap_or(Timestamp::MAX);
-        self.known.insert(id, Remembered { case: Case::default(), number: self.n_ever, until });
+        self.known.insert(id, place);
+        let slot = &mut self.cases[place];
+        slot.number = self.n_ever;
+        slot.until = now.saturating_add(REMEMBERED).unwrap_or(Timestamp::MAX);
     }
 }
 
@@ -216,13 +237,27 @@ mod tests {
         let mut connections = Connections::default();
         for number in 0..10 * MOST_LINES {
             let mut fields = Fields::default();
-            fields.set("user", &format!("user{number}"));
-            fields.set("nofail", if number % 3 == 0 { "x" } else { "" });
-            let case =
-                connections.merge("1", fields, vec![number.to_string()], Timestamp::UNIX_EPOCH);
+            fields.set(Name::USER, &format!("user{number}"));
+            fields.set(Name::NOFAIL, if number % 3 == 0 { "x" } else { "" });
+            let lines = vec![number.to_string()];
+            let case = connections.merge("1", &mut fields, lines, Timestamp::UNIX_EPOCH);
             assert!(case.matches.len() <= MOST_LINES && case.kept.len() <= MOST_LINES);
-            assert!(case.users.len() <= MOST_USERS);
-            connections.keep("1", case);
+        }
+    }
+
+    /// However many connections there were, the memory is that of those remembered.
+    #[test]
+    fn forgotten_connections_leave_their_memory_to_others() {
+        let mut connections = Connections::default();
+        for number in 0..10 * MOST_CONNECTIONS {
+            let mut fields = Fields::default();
+            if number % 3 == 0 {
+                fields.set(Name::MLFFORGET, "closed");
+            }
+            let id = (number / 2).to_string();
+            connections.merge(&id, &mut fields, Vec::new(), Timestamp::UNIX_EPOCH);
+            assert!(connections.known.len() <= MOST_CONNECTIONS);
+            assert!(connections.cases.len() <= MOST_CONNECTIONS + 1);
         }
     }
 }

@@ -142,6 +142,14 @@ impl<'t> Subject<'t> {
         Self { text, alphabet }
     }
 
+    /// The same for a part of the text.
+    pub(crate) fn part(self, text: &'t str) -> Self {
+        match self.alphabet {
+            Alphabet::Ascii => Self { text, ..self },
+            Alphabet::Unicode => Self::new(text),
+        }
+    }
+
     /// The number of characters before byte `at`.
     pub(crate) fn column(self, at: usize) -> usize {
         match self.alphabet {
@@ -264,7 +272,6 @@ impl Searcher {
         };
         places?.get(group)
     }
-
     /// The text of a group of the last search, which was in `text`.
     pub(crate) fn group<'t>(&self, group: usize, text: &'t str) -> Option<&'t str> {
         let (start, end) = self.span(group)?;

@@ -2,95 +2,158 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::expression::tags::group_name;
 use crate::expression::{Expression, Searcher};
 
-/// Groups that give a failure's id.
-const ID_GROUPS: [&str; 4] = ["fid", "ip4", "ip6", "dns"];
-/// The group of `prefregex` that the other expressions go on with: no field.
-const CONTENT: &str = "content";
+/// A field's name, as its place among the names of a filter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Name(usize);
+
+/// The names that mean something to us, in the order of the constants.
+const KNOWN: [&str; 12] = [
+    "fid",
+    "ip4",
+    "ip6",
+    "dns",
+    "cidr",
+    "ip",
+    "user",
+    "mlfid",
+    "mlfforget",
+    "mlfgained",
+    "nofail",
+    "content",
+];
+
+impl Name {
+    pub(crate) const FID: Self = Self(0);
+    pub(crate) const IP4: Self = Self(1);
+    pub(crate) const IP6: Self = Self(2);
+    pub(crate) const DNS: Self = Self(3);
+    pub(crate) const CIDR: Self = Self(4);
+    pub(crate) const IP: Self = Self(5);
+    pub(crate) const USER: Self = Self(6);
+    pub(crate) const MLFID: Self = Self(7);
+    pub(crate) const MLFFORGET: Self = Self(8);
+    pub(crate) const MLFGAINED: Self = Self(9);
+    pub(crate) const NOFAIL: Self = Self(10);
+    /// The group of `prefregex` that the other expressions go on with: no field.
+    const CONTENT: Self = Self(11);
+}
+
+/// All names of a filter's fields.
+#[derive(Debug)]
+pub(crate) struct FieldNames(Vec<Box<str>>);
+
+impl Default for FieldNames {
+    fn default() -> Self {
+        Self(KNOWN.map(Box::from).into())
+    }
+}
+
+impl FieldNames {
+    /// The name with this text, if a group of the filter has it or it means something to us.
+    pub(crate) fn find(&self, text: &str) -> Option<Name> {
+        self.0.iter().position(|known| **known == *text).map(Name)
+    }
+
+    /// The name with this text, which is one from now on.
+    fn add(&mut self, text: &str) -> Name {
+        self.find(text).unwrap_or_else(|| {
+            self.0.push(text.into());
+            Name(self.0.len() - 1)
+        })
+    }
+
+    fn text(&self, name: Name) -> &str {
+        &self.0[name.0]
+    }
+}
 
 /// A group that is merged into another after a match: `<F-ALT_USER>` and `<F-TUPLE_ID>`.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug)]
 struct Merged {
-    from: Arc<str>,
-    into: Arc<str>,
+    from: Name,
+    into: Name,
 }
 
 /// The named groups of an expression.
 #[derive(Debug)]
 pub(crate) struct Groups {
     /// In the order in which they open: number and name.
-    named: Vec<(usize, Arc<str>)>,
+    named: Vec<(usize, Name)>,
     content: Option<usize>,
     alternatives: Vec<Merged>,
     tuples: Vec<Merged>,
 }
 
 impl Groups {
-    /// The groups of `expression`.
-    pub(crate) fn of(expression: &Expression) -> Self {
+    /// The groups of `expression`, whose names become `names` of its filter.
+    pub(crate) fn of(expression: &Expression, names: &mut FieldNames) -> Self {
         let numbered = expression.names().iter().enumerate();
         let named = numbered.filter_map(|(index, name)| Some((index + 1, name.as_deref()?)));
-        let named: Vec<(usize, Arc<str>)> =
-            named.map(|(number, name)| (number, name.into())).collect();
-        let merged = |prefix: &str| {
-            let merge = |from: &Arc<str>| {
-                let into = group_name(without_number(from.strip_prefix(prefix)?)).into();
-                Some(Merged { from: Arc::clone(from), into })
+        let named: Vec<(usize, &str)> = named.collect();
+        let mut merged = |prefix: &str| {
+            let merge = |&(_, from): &(usize, &'_ str)| {
+                Some((from.to_owned(), group_name(without_number(from.strip_prefix(prefix)?))))
             };
-            let mut merged: Vec<_> = named.iter().filter_map(|(_, name)| merge(name)).collect();
+            let mut merged: Vec<_> = named.iter().filter_map(merge).collect();
             merged.sort();
-            merged
+            let named = |(from, into): (String, String)| Merged {
+                from: names.add(&from),
+                into: names.add(&into),
+            };
+            merged.into_iter().map(named).collect()
         };
         let (alternatives, tuples) = (merged("alt_"), merged("tuple_"));
-        let content = named.iter().find(|(_, name)| **name == *CONTENT).map(|(number, _)| *number);
+        let named: Vec<_> =
+            named.into_iter().map(|(number, name)| (number, names.add(name))).collect();
+        let content = named.iter().find(|(_, name)| *name == Name::CONTENT).map(|it| it.0);
         Self { named, content, alternatives, tuples }
     }
 
-    /// What the last search of `searcher`, which was in `text`, caught: every group, those that
-    /// took no part in the match as unset. `room` is for more of them.
-    pub(crate) fn caught(&self, searcher: &Searcher, text: &str, room: &Fields) -> Fields {
-        let entries = Vec::with_capacity(self.named.len() + room.entries.len() + 2);
-        let text_room = String::with_capacity(text.len() + room.text.len());
-        let mut fields = Fields { entries, text: text_room };
-        self.catch(searcher, text, &mut fields);
-        fields
+    /// Appends what the last search of `searcher` caught to `spans`: one span for each of these
+    /// groups.
+    pub(crate) fn spans(&self, searcher: &Searcher, spans: &mut Vec<Caught>) {
+        spans.extend(self.named.iter().map(|(number, _)| searcher.span(*number)));
     }
 
-    /// The same in the memory of other fields.
-    pub(crate) fn catch(&self, searcher: &Searcher, text: &str, fields: &mut Fields) {
-        fields.entries.clear();
-        fields.text.clear();
-        for (number, name) in &self.named {
+    /// Makes `fields` of what was caught in `text`: every group, those that took no part in the
+    /// match as unset.
+    pub(crate) fn catch(&self, text: &str, spans: &[Caught], fields: &mut Fields) {
+        fields.clear();
+        fields.text.push_str(text);
+        for ((number, name), span) in self.named.iter().zip(spans) {
             if Some(*number) != self.content {
-                let value = fields.store(searcher.group(*number, text));
-                fields.entries.push((Arc::clone(name), value));
+                let value = span.map_or(Value::Unset, |(start, end)| Value::Text(start..end));
+                fields.entries.push((*name, value));
             }
         }
         for Merged { from, into } in &self.alternatives {
-            if fields.is_set(from) && !fields.is_set(into) {
-                let value = fields.value(from).cloned().unwrap_or(Value::Unset);
-                fields.put(into, value);
+            if fields.is_set(*from) && !fields.is_set(*into) {
+                let value = fields.value(*from).cloned().unwrap_or(Value::Unset);
+                fields.put(*into, value);
             }
         }
         for Merged { from, into } in &self.tuples {
-            let mut parts = match fields.value(into) {
+            let mut parts = match fields.value(*into) {
                 Some(Value::Tuple(parts)) => parts.clone(),
-                _ => vec![fields.text(into).map(str::to_owned)],
+                _ => vec![fields.text(*into).map(str::to_owned)],
             };
-            parts.push(fields.text(from).map(str::to_owned));
-            fields.put(into, Value::Tuple(parts));
+            parts.push(fields.text(*from).map(str::to_owned));
+            fields.put(*into, Value::Tuple(parts));
         }
     }
 
-    /// The content that the last search of `searcher` caught, if it is not empty.
-    pub(crate) fn content<'t>(&self, searcher: &Searcher, text: &'t str) -> Option<&'t str> {
-        searcher.group(self.content?, text).filter(|content| !content.is_empty())
+    /// Where the content is that the last search of `searcher` caught, if it is not empty.
+    pub(crate) fn content(&self, searcher: &Searcher) -> Caught {
+        searcher.span(self.content?).filter(|(start, end)| start < end)
     }
 }
+
+/// The bytes that a group caught; none if it took no part in the match.
+pub(crate) type Caught = Option<(usize, usize)>;
 
 /// `user_1` is `user`.
 fn without_number(name: &str) -> &str {
@@ -112,26 +175,36 @@ enum Value {
     Tuple(Vec<Option<String>>),
 }
 
+impl Value {
+    fn is_set(&self) -> bool {
+        match self {
+            Self::Unset => false,
+            Self::Text(range) => !range.is_empty(),
+            Self::Tuple(parts) => !parts.is_empty(),
+        }
+    }
+}
+
 /// Fields by name, in the order in which they were set first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields {
-    entries: Vec<(Arc<str>, Value)>,
-    /// All texts, one after the other.
+    entries: Vec<(Name, Value)>,
+    /// What the values are cut from.
     text: String,
 }
 
 impl Fields {
-    fn value(&self, name: &str) -> Option<&Value> {
-        self.entries.iter().find(|(known, _)| **known == *name).map(|(_, value)| value)
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.text.clear();
     }
 
-    /// Whether there is such a field, set or not.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.value(name).is_some()
+    fn value(&self, name: Name) -> Option<&Value> {
+        self.entries.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// The text of a field that took part in the match.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: Name) -> Option<&str> {
         match self.value(name)? {
             Value::Text(range) => self.text.get(range.clone()),
             Value::Unset | Value::Tuple(_) => None,
@@ -139,7 +212,7 @@ impl Fields {
     }
 
     /// The same, and a tuple as Python writes it.
-    pub(crate) fn shown(&self, name: &str) -> Option<Cow<'_, str>> {
+    pub(crate) fn shown(&self, name: Name) -> Option<Cow<'_, str>> {
         self.show(self.value(name)?)
     }
 
@@ -155,90 +228,87 @@ impl Fields {
         }
     }
 
+    /// Whether there is such a field, set or not.
+    pub(crate) fn has(&self, name: Name) -> bool {
+        self.value(name).is_some()
+    }
+
     /// Whether a field holds anything.
-    pub(crate) fn is_set(&self, name: &str) -> bool {
-        match self.value(name) {
-            None | Some(Value::Unset) => false,
-            Some(Value::Text(range)) => !range.is_empty(),
-            Some(Value::Tuple(parts)) => !parts.is_empty(),
-        }
+    pub(crate) fn is_set(&self, name: Name) -> bool {
+        self.value(name).is_some_and(Value::is_set)
     }
 
     /// Adds the fields of `before` that took no part in this match; fail2ban's rule from 1.1.1 on,
     /// where an address that `prefregex` caught was lost to a group of the same name before.
     pub(crate) fn underlay(&mut self, before: &Self) {
         for (name, value) in &before.entries {
-            if matches!(self.value(name), None | Some(Value::Unset)) {
-                let value = self.copy(&before.text, value.clone());
-                self.put(name, value);
+            if matches!(self.value(*name), None | Some(Value::Unset)) {
+                let value = self.copy(&before.text, value);
+                self.put(*name, value);
             }
         }
     }
 
-    fn store(&mut self, text: Option<&str>) -> Value {
-        text.map_or(Value::Unset, |text| {
-            let start = self.text.len();
-            self.text.push_str(text);
-            Value::Text(start..self.text.len())
-        })
+    fn store(&mut self, text: &str) -> Value {
+        let start = self.text.len();
+        self.text.push_str(text);
+        Value::Text(start..self.text.len())
     }
 
-    fn put(&mut self, name: &Arc<str>, value: Value) {
-        match self.entries.iter_mut().find(|(known, _)| known == name) {
+    fn put(&mut self, name: Name, value: Value) {
+        match self.entries.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
-            None => self.entries.push((Arc::clone(name), value)),
+            None => self.entries.push((name, value)),
         }
     }
 
     /// Sets a field to a text.
-    pub(crate) fn set(&mut self, name: &str, text: &str) {
-        let value = self.store(Some(text));
-        self.put(&name.into(), value);
+    pub(crate) fn set(&mut self, name: Name, text: &str) {
+        let value = self.store(text);
+        self.put(name, value);
     }
 
     /// Removes a field, and says whether it held anything.
-    pub(crate) fn remove(&mut self, name: &str) -> bool {
-        let place = self.entries.iter().position(|(known, _)| **known == *name);
-        place.is_some_and(|place| match self.entries.remove(place).1 {
-            Value::Unset => false,
-            Value::Text(range) => !range.is_empty(),
-            Value::Tuple(parts) => !parts.is_empty(),
-        })
+    pub(crate) fn remove(&mut self, name: Name) -> bool {
+        let place = self.entries.iter().position(|(known, _)| *known == name);
+        place.is_some_and(|place| self.entries.remove(place).1.is_set())
     }
 
-    /// Sets the fields of `newer` that took part in its match.
-    pub(crate) fn update(&mut self, newer: Self) {
+    /// Sets the fields of `newer` that took part in its match; `room` is lost, and its memory used.
+    pub(crate) fn update(&mut self, newer: &Self, room: &mut Self) {
         // What was overwritten would stay in the text for as long as the connection lives.
-        let old = std::mem::take(self);
-        for (name, value) in old.entries {
-            if matches!(newer.value(&name), None | Some(Value::Unset)) {
-                let value = self.copy(&old.text, value);
-                self.entries.push((name, value));
-            } else {
-                self.entries.push((name, Value::Unset));
+        room.clear();
+        for (name, old) in &self.entries {
+            let value = match newer.value(*name) {
+                None | Some(Value::Unset) => room.copy(&self.text, old),
+                Some(value) => room.copy(&newer.text, value),
+            };
+            room.entries.push((*name, value));
+        }
+        for (name, value) in &newer.entries {
+            if *value != Value::Unset && !self.has(*name) {
+                let value = room.copy(&newer.text, value);
+                room.entries.push((*name, value));
             }
         }
-        for (name, value) in newer.entries {
-            if value != Value::Unset {
-                let value = self.copy(&newer.text, value);
-                self.put(&name, value);
-            }
-        }
+        std::mem::swap(self, room);
     }
 
-    fn copy(&mut self, from: &str, value: Value) -> Value {
+    fn copy(&mut self, from: &str, value: &Value) -> Value {
         match value {
-            Value::Text(range) => self.store(from.get(range)),
-            other => other,
+            Value::Text(range) => {
+                from.get(range.clone()).map_or(Value::Unset, |text| self.store(text))
+            }
+            other => other.clone(),
         }
     }
 
     /// All fields that are not empty, but for those that the id came from.
-    pub(crate) fn others(&self, id_groups: &[&str]) -> Vec<(String, String)> {
-        let others = self.entries.iter().filter(|(name, _)| !id_groups.contains(&&**name));
-        let shown = others.filter_map(|(name, value)| Some((name, self.show(value)?)));
+    pub(crate) fn others(&self, id_group: Name, names: &FieldNames) -> Vec<(String, String)> {
+        let others = self.entries.iter().filter(|(name, _)| *name != id_group);
+        let shown = others.filter_map(|(name, value)| Some((*name, self.show(value)?)));
         let set = shown.filter(|(_, text)| !text.is_empty());
-        set.map(|(name, text)| (name.to_string(), text.into_owned())).collect()
+        set.map(|(name, text)| (names.text(name).to_owned(), text.into_owned())).collect()
     }
 }
 
@@ -265,7 +335,8 @@ fn quoted(text: &str) -> String {
 
 /// Whether a group of `expression` can tell a failure's id, now or from another line.
 pub(crate) fn tells_id(expression: &Expression) -> bool {
-    ID_GROUPS.iter().chain(&["mlfid"]).any(|name| expression.has_group(name))
+    let names = [Name::FID, Name::IP4, Name::IP6, Name::DNS, Name::MLFID];
+    names.iter().any(|name| expression.has_group(KNOWN[name.0]))
 }
 
 #[cfg(test)]
@@ -274,21 +345,26 @@ mod tests {
 
     #[test]
     fn what_took_no_part_does_not_hide_what_was_caught_before() {
-        let fields = |entries: &[(&str, Option<&str>)]| {
+        let fields = |entries: &[(Name, Option<&str>)]| {
             let mut fields = Fields::default();
             for (name, text) in entries {
-                let value = fields.store(*text);
-                fields.put(&Arc::from(*name), value);
+                let value = text.map_or(Value::Unset, |text| fields.store(text));
+                fields.put(*name, value);
             }
             fields
         };
-        let mut after = fields(&[("user", None), ("port", Some("22")), ("ip4", Some("192.0.2.1"))]);
-        after.underlay(&fields(&[("user", Some("root")), ("port", Some("23")), ("ip6", None)]));
+        let mut after =
+            fields(&[(Name::USER, None), (Name::CIDR, Some("22")), (Name::IP4, Some("192.0.2.1"))]);
+        after.underlay(&fields(&[
+            (Name::USER, Some("root")),
+            (Name::CIDR, Some("23")),
+            (Name::IP6, None),
+        ]));
         let text = |name| after.text(name);
         assert_eq!(
-            (text("user"), text("port"), text("ip4")),
+            (text(Name::USER), text(Name::CIDR), text(Name::IP4)),
             (Some("root"), Some("22"), Some("192.0.2.1"))
         );
-        assert!(after.has("ip6") && !after.is_set("ip6"));
+        assert!(after.has(Name::IP6) && !after.is_set(Name::IP6));
     }
 }

@@ -8,7 +8,7 @@ use crate::expression::Expression;
 use crate::expression::literal::Required;
 use crate::expression::syntax::{SyntaxError, localise_flags};
 use crate::expression::tags::{self, Names};
-use crate::fields::{Groups, tells_id};
+use crate::fields::{FieldNames, Groups, tells_id};
 use crate::sieve::Sieve;
 
 /// The year in which filters are compiled where nobody says it: that of this release.
@@ -114,7 +114,13 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    fn compile(part: Part, text: &str, names: Names, multiline: bool) -> Result<Self, FilterError> {
+    fn compile(
+        part: Part,
+        text: &str,
+        names: Names,
+        multiline: bool,
+        fields: &mut FieldNames,
+    ) -> Result<Self, FilterError> {
         let text = localise_flags(&tags::expand(text, names));
         if text.trim_start().is_empty() {
             let remedy = "write an expression, or leave the option out";
@@ -122,7 +128,7 @@ impl Rule {
         }
         let expression = Expression::compile(&text, multiline)
             .map_err(|error| FilterError::of_expression(part, error))?;
-        Ok(Self { groups: Groups::of(&expression), expression: Arc::new(expression) })
+        Ok(Self { groups: Groups::of(&expression, fields), expression: Arc::new(expression) })
     }
 }
 
@@ -133,6 +139,8 @@ pub struct Filter {
     pub(crate) prefix: Option<Rule>,
     pub(crate) failures: Vec<Rule>,
     pub(crate) ignored: Vec<Rule>,
+    /// The names of the groups of all expressions.
+    pub(crate) fields: FieldNames,
     pub(crate) max_lines: usize,
     pub(crate) dates: DatePatterns,
     /// `logtimezone`, in minutes ahead of UTC.
@@ -162,11 +170,13 @@ impl Filter {
             return Err(FilterError::of_value(Part::Maxlines, reason, "give 1 or more lines"));
         }
         let prefix = spec.prefregex.as_deref().filter(|text| !text.is_empty());
-        let prefix =
-            prefix.map(|text| Rule::compile(Part::Prefregex, text, names, false)).transpose()?;
+        let mut fields = FieldNames::default();
+        let prefix = prefix
+            .map(|text| Rule::compile(Part::Prefregex, text, names, false, &mut fields))
+            .transpose()?;
         let failures = spec.failregex.iter().enumerate().map(|(index, text)| {
             let part = Part::Failregex(index);
-            let rule = Rule::compile(part, text, names, max_lines > 1)?;
+            let rule = Rule::compile(part, text, names, max_lines > 1, &mut fields)?;
             let by_prefix = prefix.as_ref().is_some_and(|prefix| tells_id(&prefix.expression));
             if by_prefix || tells_id(&rule.expression) {
                 return Ok(rule);
@@ -177,7 +187,9 @@ impl Filter {
         let failures = failures.collect::<Result<_, _>>()?;
         let ignored = spec.ignoreregex.iter().enumerate();
         let ignored = ignored
-            .map(|(index, text)| Rule::compile(Part::Ignoreregex(index), text, names, false))
+            .map(|(index, text)| {
+                Rule::compile(Part::Ignoreregex(index), text, names, false, &mut fields)
+            })
             .collect::<Result<_, _>>()?;
         let years = Years::at(spec.year.unwrap_or(DEFAULT_YEAR));
         let dates = DatePatterns::read(spec.datepattern.as_deref(), years)
@@ -192,6 +204,7 @@ impl Filter {
             prefix,
             failures,
             ignored,
+            fields,
             max_lines,
             dates,
             offset,
@@ -218,13 +231,6 @@ impl Filter {
         // Those that only withdraw a failure are of no interest without one.
         let ignored = self.ignored.iter().filter(|_| self.ignores_first());
         failures.chain(ignored.map(|rule| rule.expression.required())).collect()
-    }
-
-    /// The expressions of `failregex`, by their place from 0, that match texts which have no literal
-    /// in common: every line is searched with them.
-    pub fn searched_always(&self) -> Vec<usize> {
-        let required = self.required();
-        (0..self.failures.len()).filter(|&index| required[index].is_none()).collect()
     }
 
     /// What the filter was compiled from.

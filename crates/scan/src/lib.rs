@@ -18,6 +18,7 @@ mod filter;
 mod matcher;
 mod pass;
 mod scanner;
+mod search;
 mod sieve;
 
 pub use address::IdKind;

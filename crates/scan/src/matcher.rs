@@ -6,20 +6,14 @@ use jiff::Timestamp;
 
 use crate::address::{IdKind, address, free_form};
 use crate::buffer::{CutLine, join, part};
-use crate::connections::{Case, Connections};
+use crate::connections::Connections;
 use crate::dating::{Dated, When};
-use crate::expression::{Budget, Searcher, Subject};
-use crate::fields::Fields;
-use crate::filter::{Filter, Rule};
+use crate::expression::Subject;
+use crate::fields::{Caught, FieldNames, Fields, Name};
+use crate::filter::Filter;
 use crate::scanner::{Hit, Outcome};
+use crate::search::{Finding, Findings, Match, Reach, Search, inner};
 use crate::sieve::Rules;
-
-/// Whether a line is done with at its first match.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Reach {
-    First,
-    Every,
-}
 
 /// A line on its way through the expressions.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +27,19 @@ pub(crate) struct Line<'l> {
     pub(crate) reach: Reach,
     /// Whether the id is the text as it stands.
     pub(crate) raw: bool,
+    /// Whether a hit tells its fields and its lines.
+    pub(crate) evidence: bool,
 }
 
 impl Line<'_> {
     fn parts(&self) -> [&str; 3] {
         let Dated { before, date, after, when } = self.dated;
         [before, if matches!(when, When::Last(_)) { self.last_text } else { date }, after]
+    }
+
+    /// The line as it was written, for those who want to see it.
+    fn shown(&self) -> Vec<String> {
+        if self.evidence { vec![self.parts().concat()] } else { Vec::new() }
     }
 
     fn cut(&self) -> CutLine {
@@ -50,49 +51,42 @@ impl Line<'_> {
 /// A filter's expressions at work on one log.
 #[derive(Debug)]
 pub(crate) struct Matcher {
-    filter: Arc<Filter>,
-    prefix: Option<Searcher>,
-    failures: Vec<Searcher>,
-    ignored: Vec<Searcher>,
-    connections: Connections,
+    pub(crate) search: Search,
+    memory: Memory,
     /// The last lines, where `maxlines` is more than one.
     lines: Vec<CutLine>,
-    /// What `prefregex` made of the last line; kept for its memory.
-    entered: Entered,
-    pub(crate) budget: Budget,
+    /// What was found in the last line; kept for its memory.
+    findings: Findings,
 }
 
-/// What `prefregex` made of a line.
-#[derive(Debug, Default)]
-struct Entered {
-    /// What it caught.
-    before: Fields,
-    /// What the other expressions go on with, with its end; empty where that is the whole.
-    content: String,
-}
-
-/// What an expression matched.
-struct Match {
-    failregex: usize,
+/// What a filter remembers of the lines that it matched.
+#[derive(Debug)]
+struct Memory {
+    filter: Arc<Filter>,
+    connections: Connections,
+    /// What a match caught, and what `prefregex` did; kept for their memory.
     fields: Fields,
-    lines: Vec<String>,
+    before: Fields,
+    /// What is cut from a line for them; kept for its memory.
+    content: String,
+    connection: String,
 }
 
 impl Matcher {
     /// A matcher that has seen nothing yet.
     pub(crate) fn new(filter: Arc<Filter>) -> Self {
-        let searchers = |rules: &[Rule]| {
-            rules.iter().map(|rule| Searcher::new(Arc::clone(&rule.expression))).collect()
-        };
         Self {
-            prefix: filter.prefix.as_ref().map(|it| Searcher::new(Arc::clone(&it.expression))),
-            failures: searchers(&filter.failures),
-            ignored: searchers(&filter.ignored),
-            connections: Connections::default(),
+            search: Search::new(Arc::clone(&filter)),
+            memory: Memory {
+                filter,
+                connections: Connections::default(),
+                fields: Fields::default(),
+                before: Fields::default(),
+                content: String::new(),
+                connection: String::new(),
+            },
             lines: Vec::new(),
-            entered: Entered::default(),
-            budget: Budget::default(),
-            filter,
+            findings: Findings::default(),
         }
     }
 
@@ -103,98 +97,78 @@ impl Matcher {
         line: Line<'_>,
         text: &str,
         wanted: Rules,
-        found: &mut Vec<Outcome>,
+        told: &mut Vec<Outcome>,
     ) {
-        let filter = Arc::clone(&self.filter);
-        if filter.max_lines > 1 {
-            return self.find_in_several(&filter, line, found);
+        if self.memory.filter.max_lines > 1 {
+            return self.find_in_several(line, told);
         }
-        let whole = Subject::new(text);
-        if filter.ignores_first()
-            && let Some(index) = self.ignored(whole, line.reach, wanted)
-        {
-            return found.push(Outcome::Ignored(index));
-        }
-        let mut entered = std::mem::take(&mut self.entered);
-        if self.enter(&filter, whole, &mut entered) {
-            let Entered { before, content } = &entered;
-            let inner = if content.is_empty() { whole } else { Subject::new(content) };
-            self.find_inside(&filter, line, before, inner, wanted, found);
-        }
-        self.entered = entered;
+        let mut findings = std::mem::take(&mut self.findings);
+        findings.clear();
+        self.search.find(text, wanted, line.time.is_some(), line.reach, &mut findings);
+        self.tell(line, text, &findings.list, &findings.spans, told);
+        self.findings = findings;
     }
 
-    /// Goes on with what `prefregex` left of a line, `before` being what it caught.
-    fn find_inside(
+    /// Tells what it means that this was found in a line.
+    pub(crate) fn tell(
         &mut self,
-        filter: &Filter,
         line: Line<'_>,
-        before: &Fields,
-        text: Subject<'_>,
-        wanted: Rules,
-        found: &mut Vec<Outcome>,
+        text: &str,
+        findings: &[Finding],
+        spans: &[Caught],
+        told: &mut Vec<Outcome>,
     ) {
-        for failregex in (0..filter.failures.len()).filter(|&index| wanted.has(index)) {
-            if !self.failures[failregex].search(text, &mut self.budget) {
-                continue;
-            }
-            if !filter.ignored.is_empty()
-                && let Some(index) = self.ignored(text, line.reach, Rules::ALL)
-            {
-                found.push(Outcome::Ignored(index));
-            } else if let Some(time) = line.time {
-                let (searcher, rule) = (&self.failures[failregex], &filter.failures[failregex]);
-                let mut fields = rule.groups.caught(searcher, text.text, before);
-                fields.underlay(before);
-                let lines = vec![line.parts().concat()];
-                found.extend(self.outcome(Match { failregex, fields, lines }, line, time));
-            } else {
-                continue;
-            }
-            // The line is used up, even where no id came of it.
-            if line.reach == Reach::First {
-                break;
+        for finding in findings {
+            match (finding, line.time) {
+                (Finding::Ignored(index), _) => told.push(Outcome::Ignored(*index)),
+                (Finding::Match(found), Some(time)) => {
+                    self.memory.catch(text, found, spans);
+                    told.extend(self.memory.outcome(found.failregex, line.shown(), line, time));
+                }
+                (Finding::Match(_), None) => {}
             }
         }
     }
 
     /// The same where expressions look at the last lines together, and take the lines of a
     /// match away.
-    fn find_in_several(&mut self, filter: &Filter, line: Line<'_>, found: &mut Vec<Outcome>) {
+    fn find_in_several(&mut self, line: Line<'_>, told: &mut Vec<Outcome>) {
+        let filter = Arc::clone(&self.memory.filter);
         let mut lines = std::mem::take(&mut self.lines);
         lines.push(line.cut());
         lines.drain(..lines.len().saturating_sub(filter.max_lines));
         let mut text = join(&lines);
         self.lines = lines.clone();
         if filter.ignores_first()
-            && let Some(index) = self.ignored(Subject::new(&text), line.reach, Rules::ALL)
+            && let Some(index) = self.search.ignored(Subject::new(&text), line.reach, Rules::ALL)
         {
-            return found.push(Outcome::Ignored(index));
+            return told.push(Outcome::Ignored(index));
         }
-        let mut entered = Entered::default();
-        if !self.enter(filter, Subject::new(&text), &mut entered) {
-            return;
-        }
-        let Entered { before, content } = entered;
-        if !content.is_empty() {
-            let after = content.strip_suffix('\n').unwrap_or(&content).to_owned();
+        self.findings.clear();
+        let spans = &mut self.findings.spans;
+        let Some(content) = self.search.enter(Subject::new(&text), spans) else { return };
+        self.memory.catch_before(&text, spans);
+        if let Some((start, end)) = content {
+            let content = &text[start..end];
+            let after = content.strip_suffix('\n').unwrap_or(content).to_owned();
             self.lines = vec![CutLine { after, ..CutLine::default() }];
             text = join(&self.lines);
         }
         for failregex in 0..filter.failures.len() {
-            let searcher = &mut self.failures[failregex];
-            if !searcher.search(Subject::new(&text), &mut self.budget) {
+            let searcher = &mut self.search.failures[failregex];
+            if !searcher.search(Subject::new(&text), &mut self.search.budget) {
                 continue;
             }
-            let mut fields = filter.failures[failregex].groups.caught(searcher, &text, &before);
-            fields.underlay(&before);
             let span = searcher.span(0).unwrap_or_default();
-            let parted = part(&lines, &text, span, &skipped(&fields));
+            self.findings.spans.clear();
+            filter.failures[failregex].groups.spans(searcher, &mut self.findings.spans);
+            self.memory.catch_inside(failregex, &text, &self.findings.spans);
+            let parted = part(&lines, &text, span, &skipped(&self.memory.fields, &filter.fields));
             let matched_text = join(&parted.matched);
             let ignored = if filter.ignored.is_empty() {
                 None
             } else {
-                self.ignored(Subject::new(&matched_text), line.reach, Rules::ALL)
+                self.search.ignored(Subject::new(&matched_text), line.reach, Rules::ALL)
             };
             if ignored.is_none() && line.time.is_none() {
                 continue;
@@ -202,147 +176,147 @@ impl Matcher {
             self.lines = parted.unmatched;
             text = join(&self.lines);
             if let Some(index) = ignored {
-                found.push(Outcome::Ignored(index));
+                told.push(Outcome::Ignored(index));
             } else if let Some(time) = line.time {
                 let lines = parted.matched.iter().map(CutLine::whole).collect();
-                found.extend(self.outcome(Match { failregex, fields, lines }, line, time));
+                told.extend(self.memory.outcome(failregex, lines, line, time));
             }
-            if line.reach == Reach::First && !found.is_empty() {
+            if line.reach == Reach::First && !told.is_empty() {
                 break;
             }
         }
     }
+}
 
-    /// Passes `prefregex`, if it matches.
-    fn enter(&mut self, filter: &Filter, text: Subject<'_>, entered: &mut Entered) -> bool {
-        entered.content.clear();
-        let (Some(prefix), Some(rule)) = (&mut self.prefix, &filter.prefix) else { return true };
-        if !prefix.search(text, &mut self.budget) {
-            return false;
-        }
-        if let Some(content) = rule.groups.content(prefix, text.text) {
-            entered.content.extend([content, "\n"]);
-        }
-        rule.groups.catch(prefix, text.text, &mut entered.before);
-        true
+impl Memory {
+    /// Makes the fields of what was found in `text`.
+    fn catch(&mut self, text: &str, found: &Match, spans: &[Caught]) {
+        self.catch_before(text, &spans[found.before..]);
+        let mut room = std::mem::take(&mut self.content);
+        let inner = inner(text, found.content, &mut room);
+        self.catch_inside(found.failregex, inner, &spans[found.caught..]);
+        self.content = room;
     }
 
-    /// The number of the `ignoreregex` that matches; the last one, where all are looked at.
-    fn ignored(&mut self, text: Subject<'_>, reach: Reach, wanted: Rules) -> Option<usize> {
-        let mut found = None;
-        let n_failures = self.failures.len();
-        for (index, searcher) in self.ignored.iter_mut().enumerate() {
-            if wanted.has(n_failures + index) && searcher.search(text, &mut self.budget) {
-                found = Some(index);
-                if reach == Reach::First {
-                    break;
-                }
-            }
+    /// The part of `prefregex` in them.
+    fn catch_before(&mut self, text: &str, spans: &[Caught]) {
+        if let Some(prefix) = &self.filter.prefix {
+            prefix.groups.catch(text, spans, &mut self.before);
         }
-        found
     }
 
-    /// What a match means, with what is known of its connection; nothing if no group that could
-    /// tell an id took part in it.
+    /// The part of a failregex, above what `prefregex` caught.
+    fn catch_inside(&mut self, failregex: usize, text: &str, spans: &[Caught]) {
+        self.filter.failures[failregex].groups.catch(text, spans, &mut self.fields);
+        self.fields.underlay(&self.before);
+    }
+
+    /// What a match means whose fields are caught, with what is known of its connection; nothing
+    /// if no group that could tell an id took part in it.
     fn outcome(
         &mut self,
-        matched: Match,
+        failregex: usize,
+        lines: Vec<String>,
         line: Line<'_>,
         time: (Timestamp, bool),
     ) -> Option<Outcome> {
-        let Match { failregex, fields, lines } = matched;
-        let Some(connection) = fields.shown("mlfid").map(|id| id.into_owned()) else {
-            let outcome = self.told(failregex, &mut Case::new(fields, lines), line, time);
-            return Some(outcome).filter(|it| !matches!(it, Outcome::Pending { .. }));
+        let Self { filter, connections, fields, connection, .. } = self;
+        let teller = Teller { filter, failregex, line, time };
+        let Some(id) = fields.shown(Name::MLFID) else {
+            return teller.failure(fields, &mut { lines });
         };
-        let mut case = self.connections.merge(&connection, fields, lines, line.now);
-        let outcome = if case.is_no_failure() {
+        connection.clear();
+        connection.push_str(&id);
+        let case = connections.merge(connection, fields, lines, line.now);
+        if case.is_no_failure() {
             // fail2ban looks for an id of it where it tries every expression, and only there.
             if line.reach == Reach::Every {
-                case.pending = Id::of(&mut case.fields, self.filter.raw || line.raw).is_none();
+                case.pending = Id::of(&mut case.fields, filter.raw || line.raw).is_none();
             }
-            Outcome::Remembered { failregex }
-        } else {
-            let outcome = self.told(failregex, &mut case, line, time);
-            case.pending = matches!(outcome, Outcome::Pending { .. });
-            outcome
-        };
-        self.connections.keep(&connection, case);
-        Some(outcome)
+            return Some(Outcome::Remembered { failregex });
+        }
+        let failure = teller.failure(&mut case.fields, &mut case.matches);
+        case.pending = failure.is_none();
+        Some(failure.unwrap_or(Outcome::Pending { failregex }))
     }
+}
 
-    /// A failure, if its id is known.
-    fn told(
-        &self,
-        failregex: usize,
-        case: &mut Case,
-        line: Line<'_>,
-        time: (Timestamp, bool),
-    ) -> Outcome {
-        let Some(id) = Id::of(&mut case.fields, self.filter.raw || line.raw) else {
-            return Outcome::Pending { failregex };
-        };
-        Outcome::Failure(Hit {
-            id: id.text,
-            kind: id.kind,
-            time: time.0,
-            dated: time.1,
-            failregex,
+/// What a failure is told with.
+#[derive(Clone, Copy)]
+struct Teller<'a> {
+    filter: &'a Filter,
+    failregex: usize,
+    line: Line<'a>,
+    time: (Timestamp, bool),
+}
+
+impl Teller<'_> {
+    /// The failure of these fields, if they tell whose it is.
+    fn failure(self, fields: &mut Fields, lines: &mut Vec<String>) -> Option<Outcome> {
+        let Id { text, kind, group } = Id::of(fields, self.filter.raw || self.line.raw)?;
+        let (time, dated) = self.time;
+        let names = &self.filter.fields;
+        Some(Outcome::Failure(Hit {
+            id: text,
+            kind,
+            time,
+            dated,
+            failregex: self.failregex,
             n_attempts: 1,
-            fields: case.fields.others(id.groups),
+            fields: if self.line.evidence { fields.others(group, names) } else { Vec::new() },
             // Another line of the connection would begin anew.
-            matches: std::mem::take(&mut case.matches),
-        })
+            matches: std::mem::take(lines),
+        }))
     }
 }
 
 /// All that `<SKIPLINES>` passed over.
-fn skipped(fields: &Fields) -> String {
-    let names = (0..).map(|number| format!("skiplines{number}"));
-    let groups = names.map_while(|name| fields.has(&name).then(|| fields.text(&name)));
-    groups.flatten().collect()
+fn skipped(fields: &Fields, names: &FieldNames) -> String {
+    let groups = (0..).map(|number| names.find(&format!("skiplines{number}")));
+    let caught = groups.map_while(|name| name.filter(|name| fields.has(*name)));
+    caught.filter_map(|name| fields.text(name)).collect()
 }
 
-/// Who failed, and which groups told it.
+/// Who failed, and which group told it.
 struct Id {
     text: String,
     kind: IdKind,
-    groups: &'static [&'static str],
+    group: Name,
 }
 
 impl Id {
     /// The first of `fid`, `ip4`, `ip6` and `dns` that there is; `raw` takes the text as it is.
     fn of(fields: &mut Fields, raw: bool) -> Option<Self> {
-        let free = fields.shown("fid").map(|free| free.into_owned());
-        let prefix = || fields.text("cidr").and_then(|digits| digits.parse().ok());
-        let (text, kind, group): (_, _, &'static [_]) = if let Some(text) = fields.text("ip4") {
+        let free = fields.shown(Name::FID).map(|free| free.into_owned());
+        let prefix = || fields.text(Name::CIDR).and_then(|digits| digits.parse().ok());
+        let (text, kind, group) = if let Some(text) = fields.text(Name::IP4) {
             let (text, kind) = address(text, prefix());
-            (text, kind, &["ip4"])
-        } else if let Some(text) = fields.text("ip6") {
+            (text, kind, Name::IP4)
+        } else if let Some(text) = fields.text(Name::IP6) {
             let (text, kind) = address(text, prefix());
-            (text, kind, &["ip6"])
-        } else if let Some(text) = fields.text("dns") {
+            (text, kind, Name::IP6)
+        } else if let Some(text) = fields.text(Name::DNS) {
             let name = text.to_owned();
             if raw {
-                (name, IdKind::Id, &["dns"])
+                (name, IdKind::Id, Name::DNS)
             } else {
                 let (text, kind) = free_form(&name);
                 let kind = if kind == IdKind::Address { kind } else { IdKind::Name };
-                return Some(Self { text, kind, groups: &["dns"] });
+                return Some(Self { text, kind, group: Name::DNS });
             }
         } else {
             let text = free?;
             let (text, kind) = if raw { (text, IdKind::Id) } else { free_form(&text) };
-            return Some(Self { text, kind, groups: &["fid"] });
+            return Some(Self { text, kind, group: Name::FID });
         };
-        let caught = fields.text(group[0]);
+        let caught = fields.text(group);
         match free.filter(|free| Some(free.as_str()) != caught) {
-            None => Some(Self { text, kind, groups: group }),
+            None => Some(Self { text, kind, group }),
             // A complex id: the address is one more field.
             Some(free) => {
-                fields.set("ip", &text);
+                fields.set(Name::IP, &text);
                 let (text, kind) = if raw { (free, IdKind::Id) } else { free_form(&free) };
-                Some(Self { text, kind, groups: &["fid"] })
+                Some(Self { text, kind, group: Name::FID })
             }
         }
     }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use crate::dating::{Dated, Dating};
 use crate::expression::Subject;
 use crate::filter::Filter;
-use crate::matcher::Reach;
 use crate::scanner::{Member, Outcome, Settings, Statistics, without_end};
+use crate::search::Reach;
 use crate::sieve::{Rules, Sieve};
 
 /// Several filters at work on one log.

@@ -10,7 +10,8 @@ use crate::date::Clock;
 use crate::dating::{Dated, Dating, When};
 use crate::expression::Subject;
 use crate::filter::Filter;
-use crate::matcher::{Line, Matcher, Reach};
+use crate::matcher::{Line, Matcher};
+use crate::search::Reach;
 use crate::sieve::Rules;
 
 /// A failure as the filter sees it.
@@ -78,11 +79,13 @@ pub struct Settings {
     pub since: Option<Timestamp>,
     /// The id is the text as it stands, and no name is one: `fail2ban-regex --raw`.
     pub raw: bool,
+    /// A [`Hit`] tells its fields and its lines; who only counts does without.
+    pub evidence: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { zone: TimeZone::UTC, undated: Undated::Now, since: None, raw: false }
+        Self { zone: TimeZone::UTC, undated: Undated::Now, since: None, raw: false, evidence: true }
     }
 }
 
@@ -188,7 +191,7 @@ impl Member {
     /// Begins a line.
     pub(crate) fn begin(&mut self) {
         self.n_lines += 1;
-        self.matcher.budget.refill();
+        self.matcher.search.budget.refill();
     }
 
     pub(crate) fn clock(&self, now: Timestamp) -> Clock<'_> {
@@ -196,7 +199,7 @@ impl Member {
     }
 
     pub(crate) fn statistics(&self, dating: &Dating) -> Statistics {
-        let n_exceeded = dating.n_exceeded() + self.matcher.budget.n_exceeded_ever;
+        let n_exceeded = dating.n_exceeded() + self.matcher.search.budget.n_exceeded_ever;
         Statistics { n_lines: self.n_lines, n_exceeded }
     }
 
@@ -221,8 +224,9 @@ impl Member {
         if self.settings.since.is_some_and(too_old) {
             return;
         }
-        let raw = self.settings.raw;
-        self.matcher.find(Line { dated, last_text, time, now, reach, raw }, text, wanted, found);
+        let Settings { raw, evidence, .. } = self.settings;
+        let line = Line { dated, last_text, time, now, reach, raw, evidence };
+        self.matcher.find(line, text, wanted, found);
     }
 }
 

@@ -78,7 +78,7 @@ fn no_expression_of_ours_looks_at_every_line() {
     for name in ours::names() {
         for mode in modes(&name) {
             let spec = ours::spec(&name, [("mode".to_owned(), mode.clone())].into());
-            let always = Filter::compile(&spec).unwrap().searched_always();
+            let always = Filter::compile(&spec).unwrap().unsieved();
             assert_eq!(always, [0; 0], "{name}[mode={mode}] has expressions without a literal");
         }
     }

@@ -1,0 +1,171 @@
+//! The search: which expressions of a filter match a line, whatever came before it.
+
+use std::sync::Arc;
+
+use crate::expression::{Budget, Searcher, Subject};
+use crate::fields::Caught;
+use crate::filter::{Filter, Rule};
+use crate::sieve::Rules;
+
+/// Whether a line is done with at its first match.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reach {
+    First,
+    Every,
+}
+
+/// What was found in a line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Finding {
+    /// The `ignoreregex` of this number matched.
+    Ignored(usize),
+    /// A `failregex` matched.
+    Match(Match),
+}
+
+/// Where in [`Findings::spans`] is what the groups of a match caught.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Match {
+    pub(crate) failregex: usize,
+    /// The part of the line that `prefregex` left, where it left one.
+    pub(crate) content: Caught,
+    /// From here on what `prefregex` caught.
+    pub(crate) before: usize,
+    /// From here on what the failregex caught, in that part.
+    pub(crate) caught: usize,
+}
+
+/// What was found in lines, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) list: Vec<Finding>,
+    pub(crate) spans: Vec<Caught>,
+}
+
+impl Findings {
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.spans.clear();
+    }
+}
+
+/// A filter's expressions with the memory that their searches write to.
+#[derive(Debug)]
+pub(crate) struct Search {
+    filter: Arc<Filter>,
+    prefix: Option<Searcher>,
+    pub(crate) failures: Vec<Searcher>,
+    ignored: Vec<Searcher>,
+    pub(crate) budget: Budget,
+    /// What `prefregex` left of a line, where that is not the end of it; kept for its memory.
+    content: String,
+}
+
+impl Search {
+    /// A search that has not searched yet.
+    pub(crate) fn new(filter: Arc<Filter>) -> Self {
+        let searchers = |rules: &[Rule]| {
+            rules.iter().map(|rule| Searcher::new(Arc::clone(&rule.expression))).collect()
+        };
+        Self {
+            prefix: filter.prefix.as_ref().map(|it| Searcher::new(Arc::clone(&it.expression))),
+            failures: searchers(&filter.failures),
+            ignored: searchers(&filter.ignored),
+            budget: Budget::default(),
+            content: String::new(),
+            filter,
+        }
+    }
+
+    /// Looks for failures in `text`, and adds them to `found`; only the expressions that are
+    /// `wanted` can match. Failures of a line without a time do not count.
+    pub(crate) fn find(
+        &mut self,
+        text: &str,
+        wanted: Rules,
+        has_time: bool,
+        reach: Reach,
+        found: &mut Findings,
+    ) {
+        let filter = Arc::clone(&self.filter);
+        let whole = Subject::new(text);
+        if filter.ignores_first()
+            && let Some(index) = self.ignored(whole, reach, wanted)
+        {
+            return found.list.push(Finding::Ignored(index));
+        }
+        let before = found.spans.len();
+        let Some(content) = self.enter(whole, &mut found.spans) else { return };
+        let mut room = std::mem::take(&mut self.content);
+        let inner = whole.part(inner(text, content, &mut room));
+        for failregex in (0..filter.failures.len()).filter(|&index| wanted.has(index)) {
+            if !self.failures[failregex].search(inner, &mut self.budget) {
+                continue;
+            }
+            if !filter.ignored.is_empty()
+                && let Some(index) = self.ignored(inner, reach, Rules::ALL)
+            {
+                found.list.push(Finding::Ignored(index));
+            } else if has_time {
+                let caught = found.spans.len();
+                let groups = &filter.failures[failregex].groups;
+                groups.spans(&self.failures[failregex], &mut found.spans);
+                found.list.push(Finding::Match(Match { failregex, content, before, caught }));
+            } else {
+                continue;
+            }
+            // The line is used up, even where no id comes of it.
+            if reach == Reach::First {
+                break;
+            }
+        }
+        self.content = room;
+    }
+
+    /// Passes `prefregex`, if it matches: where the content is that it left, if it left one. What
+    /// it caught is added to `spans`.
+    pub(crate) fn enter(&mut self, text: Subject<'_>, spans: &mut Vec<Caught>) -> Option<Caught> {
+        let (Some(prefix), Some(rule)) = (&mut self.prefix, &self.filter.prefix) else {
+            return Some(None);
+        };
+        if !prefix.search(text, &mut self.budget) {
+            return None;
+        }
+        rule.groups.spans(prefix, spans);
+        Some(rule.groups.content(prefix))
+    }
+
+    /// The number of the `ignoreregex` that matches; the last one, where all are looked at.
+    pub(crate) fn ignored(
+        &mut self,
+        text: Subject<'_>,
+        reach: Reach,
+        wanted: Rules,
+    ) -> Option<usize> {
+        let mut found = None;
+        let n_failures = self.failures.len();
+        for (index, searcher) in self.ignored.iter_mut().enumerate() {
+            if wanted.has(n_failures + index) && searcher.search(text, &mut self.budget) {
+                found = Some(index);
+                if reach == Reach::First {
+                    break;
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What expressions go on with: the content with an end of its own, or all of `text` where
+/// `prefregex` left no content. `room` is for what is not in `text` as it stands.
+pub(crate) fn inner<'t>(text: &'t str, content: Caught, room: &'t mut String) -> &'t str {
+    match content {
+        None => text,
+        Some((start, end)) if text.len() == end + 1 && text.ends_with('\n') => &text[start..],
+        Some((start, end)) => {
+            room.clear();
+            room.extend([&text[start..end], "\n"]);
+            room
+        }
+    }
+}
