@@ -21,6 +21,7 @@ use crate::config;
 use crate::event::{Ban, BanTime, Failure, Subject};
 use crate::increment::Increment;
 
+pub use failing::Ticket;
 pub use history::{History, Past};
 
 use court::Court;
@@ -111,6 +112,15 @@ pub enum Event {
     },
     /// A ban of an earlier life.
     Restore(Ban),
+    /// Failures of an earlier life that were no ban yet.
+    Failing {
+        /// The jail that counts them.
+        jail: String,
+        /// Who failed.
+        subject: Subject,
+        /// What [`Judge::ticket`] told then.
+        ticket: Ticket,
+    },
     /// The host's own addresses, whenever they change.
     OwnAddresses(Vec<IpAddr>),
     /// What a name of [`Judge::names`] stands for now.
@@ -334,6 +344,11 @@ impl Judge {
         self.jails.get(jail)?.standing.get(subject)
     }
 
+    /// The failures of `subject` in `jail` that are no ban yet, where there are any.
+    pub fn ticket(&self, jail: &str, subject: &Subject) -> Option<&Ticket> {
+        self.jails.get(jail)?.failing.get(subject)
+    }
+
     /// The counters of a jail; `None` where there is no such jail.
     pub fn status(&self, jail: &str, now: Timestamp) -> Option<Status> {
         let court = self.jails.get(jail)?;
@@ -374,6 +389,10 @@ impl Judge {
             Event::Restore(ban) => match self.jails.get_mut(&ban.jail) {
                 Some(court) => court.restore(ban, &self.known, now, out),
                 None => out.push(Action::NoSuchJail { jail: ban.jail }),
+            },
+            Event::Failing { jail, subject, ticket } => match self.jails.get_mut(&jail) {
+                Some(court) => court.failing.restore(subject, ticket),
+                None => out.push(Action::NoSuchJail { jail }),
             },
             Event::OwnAddresses(addrs) => {
                 self.known.own = addrs.into_iter().map(|addr| addr.to_canonical()).collect();

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::Rules;
 use crate::event::Subject;
@@ -21,9 +22,10 @@ const MAX_FAILING: usize = 100_000;
 /// many addresses do not.
 const MAX_KEPT_BYTES: usize = 16 << 20;
 
-/// One subject's failures.
-#[derive(Debug)]
-pub(super) struct Ticket {
+/// One subject's failures, as long as they are no ban. It can be kept on a disk, and then counts
+/// on in the next life.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ticket {
     /// Where the counting interval begins; moves with the rate estimate.
     first: Timestamp,
     /// When the first failure was.
@@ -92,6 +94,18 @@ impl Failing {
         None
     }
 
+    /// Goes on with a ticket of an earlier life.
+    pub(super) fn restore(&mut self, subject: Subject, ticket: Ticket) {
+        self.kept_bytes += ticket.kept_bytes();
+        let old = self.tickets.insert(subject, ticket);
+        self.kept_bytes -= old.as_ref().map_or(0, Ticket::kept_bytes);
+    }
+
+    /// The ticket of `subject`, where it has one.
+    pub(super) fn get(&self, subject: &Subject) -> Option<&Ticket> {
+        self.tickets.get(subject)
+    }
+
     /// Failures counted since the start.
     pub(super) fn total(&self) -> u64 {
         self.total
@@ -128,6 +142,11 @@ impl Failing {
 }
 
 impl Ticket {
+    /// When the last failure was.
+    pub fn last(&self) -> Timestamp {
+        self.last
+    }
+
     fn new(time: Timestamp, counted: Counted, matches: Vec<String>) -> Self {
         let retry = counted.retry.max(counted.n_failures).saturating_add(counted.extra);
         Self {

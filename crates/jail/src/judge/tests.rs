@@ -294,6 +294,23 @@ fn tells_the_counters() {
 }
 
 #[test]
+fn failures_count_on_in_the_next_life() {
+    let who = Subject::from("192.0.2.1");
+    let mut judge = judge();
+    judge.fails("192.0.2.1", 0, "found 192.0.2.1 0");
+    judge.fails("192.0.2.1", 5, "found 192.0.2.1 5");
+    let kept = serde_json::to_string(judge.ticket("sshd", &who).unwrap()).unwrap();
+
+    let mut next = self::judge();
+    let ticket = serde_json::from_str(&kept).unwrap();
+    let failing = Event::Failing { jail: "sshd".to_owned(), subject: who.clone(), ticket };
+    next.check(failing, 6, "");
+    let failure = Event::Failure(failure("192.0.2.1", 7), Reading::InOperation);
+    assert_eq!(next.handle(failure.clone(), at(7)), judge.handle(failure, at(7)));
+    assert_eq!(next.ticket("sshd", &who), None); // it is a ban now
+}
+
+#[test]
 fn a_flood_of_addresses_is_forgotten_from_its_old_end() {
     let mut judge = judge();
     for n in 0..150_000_u32 {
