@@ -114,8 +114,8 @@ pub enum News<'a> {
         whole: &'a [u8],
         /// Whether they may be old.
         reading: Reading,
-        /// How far the file is dealt with when they are; `None` where a later file of the same
-        /// path is being followed already.
+        /// How far the log is dealt with when they are; `None` where a later file of the same
+        /// path is being read already.
         mark: Option<Mark>,
     },
     /// Something the administrator should know about following itself.
@@ -479,12 +479,19 @@ impl Log {
 
     /// Reads what came late to files that were rotated away.
     fn attend_retired(&mut self, path: &Path, tell: Tell<'_>) -> ControlFlow<()> {
-        for Retired { open, reading, .. } in &mut self.retired {
+        // Those from here on are not read yet, so those before tell how far the log is dealt with.
+        let open_is_read = self.open.as_ref().is_some_and(|it| it.done > 0);
+        let last_read = match self.retired.iter().rposition(|it| it.open.done > 0) {
+            _ if open_is_read => self.retired.len(),
+            last => last.unwrap_or(0),
+        };
+        for (place, Retired { open, reading, .. }) in self.retired.iter_mut().enumerate() {
             let reading = *reading;
             // A file that cannot be read any more is as good as gone.
             while let Ok(1..) = open.file.metadata().and_then(|it| open.fill(open.done, it.len())) {
                 if !open.lines.whole().is_empty() {
-                    tell(News::Lines { path, whole: open.lines.whole(), reading, mark: None })?;
+                    let mark = (place >= last_read).then(|| open.mark(path));
+                    tell(News::Lines { path, whole: open.lines.whole(), reading, mark })?;
                     open.lines.consume();
                 }
             }

@@ -138,6 +138,8 @@ pub(crate) struct Run {
     log_to_ban: Histogram,
     /// What the store has not taken yet.
     owed: Vec<Record>,
+    /// Whose failures changed since the store took them, by their jail.
+    failing: BTreeSet<(String, Subject)>,
     /// How far each source was read since it was remembered last.
     marks: HashMap<String, Progress>,
     marked: Instant,
@@ -168,7 +170,7 @@ impl Run {
             posts.push(Post::of(ready, commands));
         }
         let judge = Judge::new(rules).with_history(Box::new(store.history()?));
-        feed.reached(store.last());
+        feed.reached(store.ban_log().last);
         let now = Instant::now();
         Ok(Self {
             judge,
@@ -183,6 +185,7 @@ impl Run {
             turn: Turn::default(),
             log_to_ban: counts::log_to_ban(),
             owed: Vec::new(),
+            failing: BTreeSet::new(),
             marks: HashMap::new(),
             marked: now,
             looked: now,
@@ -204,6 +207,10 @@ impl Run {
         self.store.purge(now)?;
         self.tell_of_host(now);
         self.restore_bans(self.store.standing()?, now);
+        for (jail, subject, ticket) in self.store.failing(now)? {
+            // The jail may come back while they still count.
+            self.judge.handle(judge::Event::Failing { jail, subject, ticket }, now);
+        }
         let (blockings, bans) = self.all_bans(now);
         self.firewall.rebuild(&blockings, &bans)?;
         for post in &self.posts {
@@ -264,7 +271,6 @@ impl Run {
             // It can only have panicked, and has said so.
             let _ = thread.join();
         }
-        self.remember_marks();
         if let Err(error) = self.firewall.remove() {
             tracing::error!(
                 target: "fail2ban.actions", "the rules stay in the firewall: {}", chain(&error)
@@ -273,6 +279,7 @@ impl Run {
         for post in &self.posts {
             tracing::info!(target: "fail2ban.jail", "Jail '{}' stopped", post.jail);
         }
+        self.remember_marks();
     }
 
     /// How long nothing needs to be done, if nothing happens.
@@ -409,11 +416,13 @@ impl Run {
                 Action::AlreadyBanned { after, .. } if *after > LEAK_AFTER => {
                     self.suspicious = true;
                 }
+                Action::Found { jail, subject, .. } => {
+                    self.failing.insert((jail.clone(), subject.clone()));
+                }
                 Action::AlreadyBanned { .. }
                 | Action::Increased { .. }
                 | Action::Restored(_)
                 | Action::Expired { .. }
-                | Action::Found { .. }
                 | Action::Ignored { .. }
                 | Action::OddTime { .. }
                 | Action::TooOld { .. }

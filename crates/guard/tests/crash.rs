@@ -1,132 +1,266 @@
 //! Guard is killed again and again while a log grows and is rotated: no ban is lost, none is
-//! made twice, and the firewall, guard.db and the log of bans agree.
+//! made twice, failures that are no ban yet count on, and the kernel, guard.db and the log of bans
+//! agree. At the end the bans are those of a guard that nobody killed.
+//!
+//! `FAIL2MISP_CRASHES=200 cargo test -p guard --test crash` is the full form.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
 mod jails;
+mod netns;
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use control::guard::GuardClient;
-use guard::{Guard, Memory, Setup};
-use jail::config::Jail;
+use guard::{Firewall, Guard, Memory, Nft, Setup};
+use jail::{Ban, NumberedBan, Subject};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// Set in the process that is killed: the folder that it guards.
 const FOLDER: &str = "FAIL2MISP_TEST_CRASH";
 
-const N_KILLS: u32 = 20;
-const N_ATTACKERS: u32 = 6000;
+/// How often guard is killed, where somebody wants another number than [`N_KILLS`].
+const KILLS: &str = "FAIL2MISP_CRASHES";
+const N_KILLS: u32 = 10;
+
 /// Lines until the log is rotated.
 const N_LINES_A_FILE: u32 = 700;
 
-/// How long the writer rests after every twenty lines, so that it outlasts most of the kills.
+/// Old logs that are kept.
+const N_FILES: u32 = 20;
+
+/// How long the writer rests after every twenty lines.
 const PACE: Duration = Duration::from_millis(12);
 
+/// Attackers that are at it at once: so many failures of others lie between two of one.
+const N_AT_ONCE: u32 = 40;
+
+/// Who fails last: once he is banned, everything was read.
+const LAST: &str = "192.0.2.255";
+
 const PATIENCE: Duration = Duration::from_secs(60);
+
+fn setup(folder: &Path, name: &str, firewall: Box<dyn Firewall>) -> Setup {
+    Setup {
+        disabled: Vec::new(),
+        jails: vec![jails::jail("sshd", &folder.join("log"))],
+        state: Some(folder.join(format!("state-{name}"))),
+        socket: Some(socket(folder, name)),
+        firewall,
+        zone: TimeZone::UTC,
+        program: None,
+    }
+}
+
+fn socket(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.sock"))
+}
 
 /// Not a test of its own: the process that is killed.
 #[test]
 fn guards_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let folder = Path::new(&folder);
-    let setup = Setup {
-        disabled: Vec::new(),
-        jails: vec![Jail { max_retry: 1, ..jails::jail("sshd", &folder.join("log")) }],
-        state: Some(folder.join("state")),
-        socket: Some(folder.join("control.sock")),
-        firewall: Box::new(Memory::default()),
-        zone: TimeZone::UTC,
-        program: None,
-    };
+    let setup = setup(Path::new(&folder), "killed", Box::new(Nft::new()));
     let guard = Guard::start(setup).unwrap();
     println!("guarding");
     guard.wait();
 }
 
-fn start(folder: &Path) -> Child {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+fn spawn(folder: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "guards_until_it_is_killed", "--nocapture"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+fn start(folder: &Path) -> Child {
+    let mut child = spawn(folder);
     let mut words = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(words.any(|line| line.unwrap().contains("guarding")), "it does not start");
     child
 }
 
-fn attacker(n: u32) -> String {
-    Ipv4Addr::from_bits(0x0a00_0000 + n).to_string()
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
-/// Writes a line of each attacker, and rotates as logrotate does, three files deep.
-fn write_log(folder: &Path, pace: Duration) {
-    let name = |n: u32| folder.join(if n == 0 { "log".to_owned() } else { format!("log.{n}") });
-    for n in 0..N_ATTACKERS {
-        if n % N_LINES_A_FILE == N_LINES_A_FILE - 1 {
-            for older in (0..20).rev().filter(|&it| name(it).exists()) {
-                fs::rename(name(older), name(older + 1)).unwrap();
+/// Numbers that repeat with their seed (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// Writes lines, one of four a failed login, until it is told to end, and rotates as logrotate does.
+struct Writer {
+    folder: PathBuf,
+    n_lines: u32,
+    dice: Dice,
+}
+
+impl Writer {
+    fn start(folder: &Path, end: &Arc<AtomicBool>) -> JoinHandle<()> {
+        let mut writer = Self { folder: folder.to_owned(), n_lines: 0, dice: Dice(0x0B5E) };
+        let end = Arc::clone(end);
+        thread::spawn(move || {
+            while !end.load(Ordering::Relaxed) {
+                writer.write_some();
+                thread::sleep(PACE);
             }
-        }
-        let mut log = OpenOptions::new().append(true).create(true).open(name(0)).unwrap();
-        let now = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S");
-        // In two parts, so that a kill may fall between them.
-        write!(log, "{now} login of root from ").unwrap();
-        writeln!(log, "{} failed", attacker(n)).unwrap();
-        if n % 20 == 0 {
-            std::thread::sleep(pace);
+            (0..3).for_each(|_| writer.line(&format!("login of root from {LAST} failed")));
+        })
+    }
+
+    fn write_some(&mut self) {
+        for n in 0..20 {
+            if n % 4 != 0 {
+                self.line("session of somebody opened");
+                continue;
+            }
+            // Whoever is at it changes slowly; most fail often enough, some do not.
+            let first = self.n_lines / 80;
+            let attacker = first + self.dice.below(u64::from(N_AT_ONCE)) as u32;
+            let addr = Ipv4Addr::from_bits(0x0a00_0000 + attacker);
+            self.line(&format!("login of root from {addr} failed"));
         }
     }
+
+    fn line(&mut self, text: &str) {
+        self.n_lines += 1;
+        if self.n_lines.is_multiple_of(N_LINES_A_FILE) {
+            for older in (0..N_FILES).rev().filter(|&it| self.file(it).exists()) {
+                fs::rename(self.file(older), self.file(older + 1)).unwrap();
+            }
+        }
+        let mut log = OpenOptions::new().append(true).create(true).open(self.file(0)).unwrap();
+        let now = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S");
+        // In two parts, so that a kill may fall between them.
+        let (begin, end) = text.split_at(text.len() / 2);
+        write!(log, "{now} {begin}").unwrap();
+        writeln!(log, "{end}").unwrap();
+    }
+
+    fn file(&self, n: u32) -> PathBuf {
+        self.folder.join(if n == 0 { "log".to_owned() } else { format!("log.{n}") })
+    }
+}
+
+/// Who follows the log of bans, as exchange does.
+#[derive(Default)]
+struct Follower {
+    bans: Vec<NumberedBan>,
+    subjects: BTreeSet<String>,
+}
+
+impl Follower {
+    fn hear(&mut self, client: &mut GuardClient) {
+        loop {
+            let after = self.bans.last().map_or(0, |it| it.number);
+            let part = client.bans_since(after, 10_000, Duration::ZERO).unwrap().bans;
+            if part.is_empty() {
+                return;
+            }
+            for it in &part {
+                let who = it.ban.subject.to_string();
+                assert!(self.subjects.insert(who.clone()), "{who} is banned twice");
+            }
+            self.bans.extend(part);
+        }
+    }
+
+    fn hear_all(&mut self, client: &mut GuardClient) -> Vec<Ban> {
+        let begun = Instant::now();
+        while !self.subjects.contains(LAST) {
+            assert!(begun.elapsed() < PATIENCE, "{:?}", client.status().unwrap().ban_log);
+            thread::sleep(Duration::from_millis(20));
+            self.hear(client);
+        }
+        self.bans.drain(..).map(|it| it.ban).collect()
+    }
+}
+
+fn in_kernel() -> BTreeSet<String> {
+    let banned = Nft::new().banned().unwrap();
+    banned.into_iter().map(|(_, net)| Subject::Addr(net.addr()).to_string()).collect()
+}
+
+fn standing(client: &mut GuardClient) -> BTreeSet<String> {
+    client.banned(&[]).unwrap().into_iter().map(|it| it.subject.to_string()).collect()
+}
+
+/// Compares one by one: thousands of bans fill no screen.
+#[track_caller]
+fn same(bans: &[Ban], want: &[Ban]) {
+    for (ban, want) in bans.iter().zip(want) {
+        assert_eq!(ban, want);
+    }
+    assert_eq!(bans.len(), want.len());
 }
 
 #[test]
 fn nothing_is_lost_and_nothing_doubled() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("log"), "").unwrap();
-    let path = folder.path().to_owned();
-    let writer = std::thread::spawn(move || write_log(&path, PACE));
-    let mut seen = BTreeSet::new();
-    let mut numbers = BTreeSet::new();
-    let mut hear = |client: &mut GuardClient| {
-        let after = numbers.last().copied().unwrap_or(0);
-        let Ok(log) = client.bans_since(after, 10_000, Duration::ZERO) else { return };
-        for it in log.bans {
-            assert!(numbers.insert(it.number), "number {} twice", it.number);
-            let who = it.ban.subject.to_string();
-            assert!(seen.insert(who.clone()), "{who} is banned twice");
+    let n_kills = std::env::var(KILLS).map_or(N_KILLS, |it| it.parse().unwrap());
+    netns::within(move || survive(n_kills));
+}
+
+fn survive(n_kills: u32) {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path();
+    fs::write(folder.join("log"), "").unwrap();
+    let spared = Guard::start(setup(folder, "spared", Box::<Memory>::default())).unwrap();
+    let end = Arc::new(AtomicBool::new(false));
+    let writer = Writer::start(folder, &end);
+
+    let mut dice = Dice(0xDEAD);
+    let mut follower = Follower::default();
+    for _ in 0..n_kills {
+        if dice.below(4) == 0 {
+            // In the middle of its start.
+            let child = spawn(folder);
+            thread::sleep(Duration::from_millis(dice.below(80)));
+            kill(child);
         }
-    };
-    for n in 0..N_KILLS {
-        let mut child = start(folder.path());
-        if let Ok(mut client) = GuardClient::connect(&folder.path().join("control.sock")) {
-            hear(&mut client);
-        }
-        std::thread::sleep(Duration::from_millis(u64::from(n * 37 % 60)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let child = start(folder);
+        let mut client = GuardClient::connect(&socket(folder, "killed")).unwrap();
+        follower.hear(&mut client);
+        let standing = standing(&mut client);
+        assert!(follower.subjects.is_subset(&standing), "a ban is lost");
+        assert!(standing.is_subset(&in_kernel()), "a ban is not in the kernel");
+        thread::sleep(Duration::from_millis(dice.below(100)));
+        kill(child);
     }
+    end.store(true, Ordering::Relaxed);
     writer.join().unwrap();
 
-    let mut child = start(folder.path());
-    let mut client = GuardClient::connect(&folder.path().join("control.sock")).unwrap();
-    let begun = Instant::now();
-    while client.status().unwrap().ban_log.last < u64::from(N_ATTACKERS) {
-        assert!(begun.elapsed() < PATIENCE, "{:?}", client.status().unwrap().ban_log);
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    hear(&mut client);
-    assert_eq!(client.banned(&[]).unwrap().len(), N_ATTACKERS as usize);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let all: BTreeSet<String> = (0..N_ATTACKERS).map(attacker).collect();
-    assert_eq!(seen, all);
+    let child = start(folder);
+    let mut client = GuardClient::connect(&socket(folder, "killed")).unwrap();
+    let bans = follower.hear_all(&mut client);
+    let mut unkilled = GuardClient::connect(&socket(folder, "spared")).unwrap();
+    let want = Follower::default().hear_all(&mut unkilled);
+    same(&bans, &want);
+    same(&client.banned(&[]).unwrap(), &unkilled.banned(&[]).unwrap());
+    assert_eq!(standing(&mut client), in_kernel());
+    println!("{n_kills} kills, {} bans, each as without them", bans.len());
+    kill(child);
+    spared.stopper().stop();
+    spared.wait();
 }

@@ -25,7 +25,7 @@ impl Run {
     ) {
         let answer = match request {
             GuardRequest::Ping => Ok(GuardAnswer::Pong),
-            GuardRequest::Status => self.status(now).map(GuardAnswer::Status),
+            GuardRequest::Status => Ok(GuardAnswer::Status(self.status(now))),
             GuardRequest::JailStatus { jail } => match self.post(&jail) {
                 Ok(post) => Ok(GuardAnswer::JailStatus(self.jail_status(post, now))),
                 Err(refusal) => Err(refusal),
@@ -37,7 +37,7 @@ impl Run {
             GuardRequest::Unban { jail, subjects } => self.unban_by_hand(jail, subjects, now),
             GuardRequest::BansSince { after, limit, .. } => self.bans_since(after, limit),
             GuardRequest::Reached { log, number } => self.reached(&log, number),
-            GuardRequest::Metrics => self.metrics(now).map(GuardAnswer::Metrics),
+            GuardRequest::Metrics => Ok(GuardAnswer::Metrics(self.metrics(now))),
             GuardRequest::Failure(failure) => self.failure(failure, now),
             GuardRequest::BlockList(_) => {
                 Err(Refusal::Failed("this release takes no block list yet".to_owned()))
@@ -63,19 +63,20 @@ impl Run {
         found.ok_or_else(|| Refusal::NoJail(jail.to_owned()))
     }
 
-    fn status(&self, now: Timestamp) -> Result<GuardStatus, Refusal> {
-        Ok(GuardStatus {
+    fn status(&self, now: Timestamp) -> GuardStatus {
+        let ban_log = self.store.ban_log();
+        GuardStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
             firewall: self.firewall.describe(),
             jails: self.posts.iter().map(|it| self.jail_status(it, now)).collect(),
             disabled: self.disabled.clone(),
             ban_log: BanLogStatus {
-                log: self.store.log().to_owned(),
-                last: self.store.last(),
-                reached: self.store.followed().map_err(|error| refused(&error))?,
+                log: ban_log.id.clone(),
+                last: ban_log.last,
+                reached: ban_log.reached,
             },
-        })
+        }
     }
 
     fn jail_status(&self, post: &Post, now: Timestamp) -> JailStatus {
@@ -174,12 +175,12 @@ impl Run {
     fn bans_since(&self, after: u64, limit: u32) -> Result<GuardAnswer, Refusal> {
         let bans = self.store.bans_since(after, limit.min(MAX_BANS));
         let bans = bans.map_err(|error| refused(&error))?;
-        Ok(GuardAnswer::BanLog(BanLog { log: self.store.log().to_owned(), bans }))
+        Ok(GuardAnswer::BanLog(BanLog { log: self.store.ban_log().id.clone(), bans }))
     }
 
     fn reached(&mut self, log: &str, number: u64) -> Result<GuardAnswer, Refusal> {
         // The number of another log says nothing about this one.
-        if log == self.store.log() {
+        if log == self.store.ban_log().id {
             self.store.reached(number).map_err(|error| refused(&error))?;
         }
         Ok(GuardAnswer::Done)

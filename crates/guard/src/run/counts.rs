@@ -1,12 +1,11 @@
 //! What guard counts, for whoever draws it.
 
-use control::Refusal;
 use control::guard::{GuardMetrics, JailMetrics};
 use control::metrics::Histogram;
 use jiff::Timestamp;
 
-use super::asked::refused;
 use super::{Post, Run};
+use crate::store::BanLog;
 
 /// Seconds from reading a line to the kernel: a ban takes less than a millisecond where nothing
 /// else goes on, and seconds where the firewall is slow.
@@ -17,13 +16,13 @@ pub(super) fn log_to_ban() -> Histogram {
 }
 
 impl Run {
-    pub(super) fn metrics(&self, now: Timestamp) -> Result<GuardMetrics, Refusal> {
-        let followed = self.store.followed().map_err(|error| refused(&error))?;
-        Ok(GuardMetrics {
+    pub(super) fn metrics(&self, now: Timestamp) -> GuardMetrics {
+        let BanLog { last, reached, .. } = self.store.ban_log();
+        GuardMetrics {
             jails: self.posts.iter().filter_map(|it| self.jail_metrics(it, now)).collect(),
             log_to_ban: self.log_to_ban.clone(),
-            ban_log_waiting: self.store.last().saturating_sub(followed),
-        })
+            ban_log_waiting: last - reached,
+        }
     }
 
     fn jail_metrics(&self, post: &Post, now: Timestamp) -> Option<JailMetrics> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{MARK_EVERY, Run};
 use crate::firewall::FirewallError;
-use crate::store::Record;
+use crate::store::{Failing, Record};
 use crate::words::{self, chain};
 
 /// How long until a firewall or a disk that refused is tried again.
@@ -29,7 +29,7 @@ impl Run {
         self.look_after();
         match self.remember() {
             Ok(()) => {
-                self.feed.reached(self.store.last());
+                self.feed.reached(self.store.ban_log().last);
                 self.turn.words.drain(..).for_each(|action| words::say(&action, &self.zone));
                 for (reply, answer) in self.turn.replies.drain(..) {
                     // Whoever asked may have gone.
@@ -109,13 +109,16 @@ impl Run {
             return Err("the disk refuses".to_owned());
         }
         let n_owed = self.owed.len();
-        self.owed.extend(self.marks.values().cloned().map(Record::Read));
+        self.owe_positions();
+        let n_missed = self.store.ban_log().n_missed();
         let outcome = self.store.commit(&self.owed);
         match outcome {
             Ok(()) => {
                 self.owed.clear();
+                self.failing.clear();
                 self.marks.clear();
                 self.marked = Instant::now();
+                self.say_what_is_missed(n_missed);
                 if self.store_due.take().is_some() {
                     tracing::info!(
                         target: "fail2ban.actions", notice = true,
@@ -141,7 +144,40 @@ impl Run {
         }
     }
 
+    /// How far the logs were read, and the failures that this came to and that are no ban yet: only
+    /// together do they let the next life count on.
+    fn owe_positions(&mut self) {
+        for (jail, subject) in &self.failing {
+            let ticket = self.judge.ticket(jail, subject).zip(self.judge.rules(jail));
+            let ticket = ticket.map(|(ticket, rules)| {
+                let until = ticket.last().saturating_add(rules.find_time);
+                (ticket.clone(), until.unwrap_or(Timestamp::MAX))
+            });
+            let (jail, subject) = (jail.clone(), subject.clone());
+            self.owed.push(Record::Failing(Failing { jail, subject, ticket }));
+        }
+        self.owed.extend(self.marks.values().cloned().map(Record::Read));
+    }
+
+    /// Says once that exchange is so far behind that bans were dropped which it never saw.
+    fn say_what_is_missed(&self, n_missed_before: u64) {
+        let ban_log = self.store.ban_log();
+        if n_missed_before == 0 && ban_log.n_missed() > 0 {
+            tracing::error!(
+                target: "fail2ban.actions",
+                "exchange has not taken a ban since number {}, and the log of bans is full: the \
+                 oldest are dropped and nobody will be told of them; see `fail2misp status` for \
+                 whether exchange runs",
+                ban_log.reached
+            );
+        }
+    }
+
     fn forget_the_oldest(&mut self) {
+        if self.failing.len() > MAX_OWED {
+            // Whose failures are a ban by now, or silent, need not be remembered.
+            self.failing.retain(|(jail, subject)| self.judge.ticket(jail, subject).is_some());
+        }
         if self.owed.len() <= MAX_OWED {
             return;
         }
@@ -155,14 +191,9 @@ impl Run {
     }
 
     /// Puts on the disk how far the logs were read, whatever is due.
-    pub(super) fn remember_marks(&mut self) {
-        self.store_due = None;
-        let records: Vec<Record> = self
-            .owed
-            .drain(..)
-            .chain(self.marks.drain().map(|(_, progress)| Record::Read(progress)))
-            .collect();
-        if let Err(error) = self.store.commit(&records) {
+    pub(super) fn remember_marks(mut self) {
+        self.owe_positions();
+        if let Err(error) = self.store.commit(&self.owed) {
             tracing::error!(
                 target: "fail2ban.actions", "the last changes are not remembered: {}", chain(&error)
             );

@@ -243,8 +243,11 @@ impl Court {
             Some(increment) => increment.longest(),
             None => Some(self.rules.ban_time),
         };
-        // A ban made under a longer bantime is cut to what the jail allows today.
+        // A ban made under a longer bantime is cut to what the jail allows today. One that was
+        // prolonged runs from the failure that prolonged it.
         if let Some(BanTime::Seconds(longest)) = longest {
+            let later = ban.last_failure.duration_since(ban.time).as_secs();
+            let longest = longest.saturating_add(u32::try_from(later).unwrap_or(0));
             ban.bantime = match ban.bantime {
                 BanTime::Seconds(seconds) => BanTime::Seconds(seconds.min(longest)),
                 BanTime::Permanent => BanTime::Seconds(longest),

@@ -231,6 +231,9 @@ fn restores_what_is_left_of_a_ban() {
     old.subject = Subject::from("192.0.2.3");
     old.bantime = BanTime::Permanent; // bantime was -1, and is 10 minutes now
     judge.check(Event::Restore(old.clone()), 100, "restored 192.0.2.3 until 600");
+    old.subject = Subject::from("192.0.2.4");
+    old.last_failure = at(50); // it prolonged the ban
+    judge.check(Event::Restore(old.clone()), 100, "restored 192.0.2.4 until 650");
     old.jail = "gone".to_owned();
     judge.check(Event::Restore(old), 100, "no jail gone");
 }
