@@ -31,6 +31,16 @@ pub enum ExchangeRequest {
         /// Which; all that were set aside where it is missing.
         ids: Option<Vec<u64>>,
     },
+    /// Let entries go that wait for approval.
+    Approve {
+        /// Which; all of them where it is missing.
+        ids: Option<Vec<u64>>,
+    },
+    /// What would be sent, word by word.
+    Preview {
+        /// For which entries; for all that wait where it is missing.
+        ids: Option<Vec<u64>>,
+    },
     /// Tell nobody anything, across restarts too; what comes in waits.
     Pause,
     /// Tell again what waits.
@@ -55,8 +65,11 @@ pub enum ExchangeAnswer {
     Status(ExchangeStatus),
     /// To [`ExchangeRequest::Outbox`].
     Outbox(Vec<OutboxEntry>),
-    /// To [`ExchangeRequest::Retry`] and [`ExchangeRequest::Drop`]: how many entries that changed.
+    /// To [`ExchangeRequest::Retry`], [`ExchangeRequest::Drop`] and [`ExchangeRequest::Approve`]:
+    /// how many entries that changed.
     Changed(u64),
+    /// To [`ExchangeRequest::Preview`].
+    Preview(Vec<PreviewedCall>),
     /// To what asks for nothing back.
     Done,
 }
@@ -100,6 +113,9 @@ pub struct DestinationStatus {
     pub oldest: Option<Timestamp>,
     /// What it refused for good and was set aside.
     pub n_set_aside: u64,
+    /// What waits for an operator's approval.
+    #[serde(default)]
+    pub n_in_review: u64,
     /// When it last confirmed anything.
     #[serde(with = "jiff::fmt::serde::timestamp::second::optional")]
     pub last_success: Option<Timestamp>,
@@ -126,11 +142,41 @@ pub struct OutboxEntry {
     pub time: Timestamp,
     /// How often it was tried.
     pub n_tried: u32,
-    /// When it is tried next; `None` where it was set aside.
+    /// What it waits for.
+    #[serde(default)]
+    pub state: EntryState,
+    /// When it is tried next; `None` where nothing tries it.
     #[serde(with = "jiff::fmt::serde::timestamp::second::optional")]
     pub next_try: Option<Timestamp>,
     /// Why it is still here.
     pub why: Option<String>,
+}
+
+/// What an entry of the outbox waits for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryState {
+    /// Its turn.
+    #[default]
+    Waits,
+    /// An operator who looks why it was refused.
+    SetAside,
+    /// An operator's approval.
+    InReview,
+}
+
+/// A call to MISP that was not made. Its head is the same for all of them: `Authorization` with the
+/// key, `Accept` and `Content-Type: application/json`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct PreviewedCall {
+    /// Where it would go.
+    pub destination: String,
+    /// `GET` or `POST`.
+    pub method: String,
+    /// The address.
+    pub url: String,
+    /// The JSON that would be posted, byte by byte.
+    pub body: Option<String>,
 }
 
 /// Exchange, as its callers see it.
@@ -200,6 +246,27 @@ impl ExchangeClient {
     /// As [`Client::ask`].
     pub fn drop_entries(&mut self, ids: Option<&[u64]>) -> Result<u64, ClientError> {
         self.changed(&ExchangeRequest::Drop { ids: ids.map(<[_]>::to_vec) })
+    }
+
+    /// Lets entries go that wait for approval, all of them where none is named; tells how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn approve(&mut self, ids: Option<&[u64]>) -> Result<u64, ClientError> {
+        self.changed(&ExchangeRequest::Approve { ids: ids.map(<[_]>::to_vec) })
+    }
+
+    /// What would be sent for entries, for all that wait where none is named.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn preview(&mut self, ids: Option<&[u64]>) -> Result<Vec<PreviewedCall>, ClientError> {
+        match self.0.ask(&ExchangeRequest::Preview { ids: ids.map(<[_]>::to_vec) })? {
+            ExchangeAnswer::Preview(calls) => Ok(calls),
+            _ => Err(self.0.unexpected()),
+        }
     }
 
     /// Pauses all sharing, until [`Self::resume`].

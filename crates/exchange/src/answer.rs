@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use control::exchange::{
-    DestinationStatus, ExchangeAnswer, ExchangeRequest, ExchangeStatus, LogPlace, OutboxEntry,
+    DestinationStatus, EntryState, ExchangeAnswer, ExchangeRequest, ExchangeStatus, LogPlace,
+    OutboxEntry,
 };
 use control::{Accounts, Refusal, Server, ServerError};
 use jail::Subject;
@@ -11,10 +12,11 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::LOG;
-use crate::deliver::{Shared, lock};
+use crate::deliver::{Manner, Shared, lock};
 use crate::follow::cause;
+use crate::preview::preview;
 use crate::stop::Stop;
-use crate::store::{Listed, Store, StoreError};
+use crate::store::{Listed, State, Store, StoreError};
 use crate::{spool, state};
 
 /// The most entries of the outbox in one answer.
@@ -25,13 +27,15 @@ pub(crate) fn listen(
     socket: &Path,
     state: PathBuf,
     store: Shared,
+    manner: Manner,
     stop: Stop,
 ) -> Result<Server, ServerError> {
     let accounts = Accounts::of_host()
         .map_err(|source| ServerError::Io { path: socket.to_owned(), source })?;
     Server::listen(socket, accounts, move |_caller, request| {
-        let answer = answer(&state, &mut lock(&store), &request);
-        if matches!(request, ExchangeRequest::Retry { .. } | ExchangeRequest::Resume) {
+        let answer = answer(&state, &mut lock(&store), &manner, &request);
+        use ExchangeRequest::{Approve, Resume, Retry};
+        if matches!(request, Retry { .. } | Approve { .. } | Resume) {
             stop.ring();
         }
         answer.map_err(|error| Refusal::Failed(format!("{error}: {}", cause(&error))))
@@ -41,6 +45,7 @@ pub(crate) fn listen(
 fn answer(
     state: &Path,
     store: &mut Store,
+    manner: &Manner,
     request: &ExchangeRequest,
 ) -> Result<ExchangeAnswer, StoreError> {
     Ok(match request {
@@ -54,6 +59,12 @@ fn answer(
         }
         ExchangeRequest::Drop { ids } => {
             ExchangeAnswer::Changed(store.change(|changes| changes.forget(ids.as_deref()))?)
+        }
+        ExchangeRequest::Approve { ids } => {
+            ExchangeAnswer::Changed(store.change(|changes| changes.approve(ids.as_deref()))?)
+        }
+        ExchangeRequest::Preview { ids } => {
+            ExchangeAnswer::Preview(preview(store, &manner.site, ids.as_deref())?)
         }
         ExchangeRequest::Pause => {
             warn!(target: LOG, "sharing is paused: reports wait until `outbox resume`");
@@ -78,6 +89,7 @@ fn status(state: &Path, store: &Store) -> Result<ExchangeStatus, StoreError> {
             depth: depth.n_pending,
             oldest: depth.oldest,
             n_set_aside: depth.n_refused,
+            n_in_review: depth.n_in_review,
             last_success: row.last_success,
             last_error: row.trouble.why,
             next_try: row.trouble.next_try,
@@ -97,7 +109,12 @@ fn outbox(store: &Store, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
     let names: Vec<(i64, String)> =
         store.destinations()?.into_iter().map(|it| (it.id, it.destination.name)).collect();
     let name = |id| names.iter().find(|(it, _)| *it == id).map(|(_, name)| name.clone());
-    let entry = |Listed { row, next_try, is_refused: _, why }: Listed| OutboxEntry {
+    let entry = |Listed { row, next_try, state, why }: Listed| OutboxEntry {
+        state: match state {
+            State::Due => EntryState::Waits,
+            State::Refused => EntryState::SetAside,
+            State::Review => EntryState::InReview,
+        },
         id: row.id.unsigned_abs(),
         destination: name(row.ban.destination).unwrap_or_default(),
         subject: Subject::from(row.ban.value),

@@ -6,31 +6,36 @@
 //! nothing at MISP. Of the rows of one value in a step only the first is an attribute; the others
 //! wait for the next step and find it known.
 
+mod add;
 mod event;
+pub(crate) mod item;
+mod send;
+mod sight;
 mod tally;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use misp::wire::{Attribute, IP_SRC, NETWORK_ACTIVITY, Sighting, SightingKind, Tag};
-use misp::{Client, MAX_SIGHTED_VALUES, Misconfigured, MispError, Outage, Refusal, identity, text};
+use misp::{Client, MispError, Outage};
 use tracing::{info, warn};
 
 use crate::LOG;
 use crate::backoff::{LONGEST_MISCONFIGURED, backoff};
+use crate::budget::{Calls, tomorrow};
 use crate::connect::{ConnectError, Connection};
-use crate::destination::EventChoice;
+use crate::intake::Intake;
+use crate::meter::{Meter, Outcome};
 use crate::plan::{Plan, Settled};
-use crate::store::{DestinationRow, EventRow, Known, Row, Store, StoreError, Trouble};
+use crate::store::{Changes, DestinationRow, Row, Store, StoreError, Trouble};
+use item::Items;
 use tally::Tally;
 
 /// The most attributes or sightings in one call: beyond it MISP gains no speed, and a lost answer
 /// costs more.
 pub(crate) const MAX_BATCH: usize = 1_000;
-/// Steps with a smaller batch before a larger one is tried: one that times out costs a minute.
-const CAREFUL_STEPS: u32 = 50;
+/// When a server that has no warninglists, or cannot give them, is asked again.
+const WARNINGS_AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// The store, shared by the threads of this process.
 pub(crate) type Shared = Arc<Mutex<Store>>;
@@ -41,20 +46,30 @@ pub(crate) struct Deliverer {
     row: DestinationRow,
     manner: Manner,
     connection: Connection,
+    calls: Calls,
     /// Smaller than [`MAX_BATCH`] after a call that was too large or took too long.
     batch: usize,
     /// Steps until a larger batch is tried again.
     n_careful: u32,
+    /// Offenders told since the budget was last written down.
+    n_told: u64,
+    /// When warninglists are asked for again, where there were none.
+    ask_warnings: Timestamp,
+    /// Whether it was said which tags are missing.
+    has_tags: bool,
 }
 
 /// How this process delivers, wherever to.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Manner {
     /// What names this host at MISP.
     pub(crate) site: String,
     pub(crate) when: PublishWhen,
     /// The pause after the first failed try.
     pub(crate) first_retry: Duration,
+    /// What decides who is told about, also of those that wait.
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 /// How long a changed event waits for more changes.
@@ -71,6 +86,8 @@ pub(crate) enum PublishWhen {
 pub(crate) enum Step {
     /// It did something; there may be more.
     Did,
+    /// There is more, and the budget of calls is used up for so long.
+    Wait(Duration),
     /// Nothing is due.
     Rest,
 }
@@ -86,19 +103,21 @@ enum Broken {
     Connect(#[from] ConnectError),
 }
 
-/// What became of an item that was sent.
-enum Sent {
-    Answered(Result<(), Refusal>),
-    /// The server fails at this item alone, for this reason.
-    Suspect(String),
-    /// Nothing is wrong with the item; an administrator has to act first.
-    NotAllowed(String),
-}
-
 impl Deliverer {
     pub(crate) fn new(store: Shared, row: DestinationRow, manner: Manner) -> Self {
-        let connection = Connection::default();
-        Self { store, row, manner, connection, batch: MAX_BATCH, n_careful: 0 }
+        let calls = Calls::new(row.destination.budget, Timestamp::now());
+        Self {
+            store,
+            row,
+            manner,
+            connection: Connection::default(),
+            calls,
+            batch: MAX_BATCH,
+            n_careful: 0,
+            n_told: 0,
+            ask_warnings: Timestamp::MIN,
+            has_tags: false,
+        }
     }
 
     /// Goes on after a pause, with what is on disk about the destination now.
@@ -128,26 +147,48 @@ impl Deliverer {
         if self.store().is_paused()? {
             return Ok(Step::Rest);
         }
+        if let Some(wait) = self.calls.wait(now) {
+            return Ok(Step::Wait(wait));
+        }
+        let left = self.row.told.left(self.row.destination.budget, now);
+        let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        let is_spent = left == 0 && is_due(self.store().next_due(self.row.id)?);
         let changed = self.store().next_publish(self.row.id)?;
-        let publish = changed.filter(|event| event.publish_at.is_some_and(|at| at <= now));
+        // What is told today is complete where the budget is spent: partners need not wait.
+        let publish = changed.filter(|event| is_spent || is_due(event.publish_at));
         let rows = match (&publish, self.manner.when) {
             // However much waits, partners see what there is.
             (Some(_), PublishWhen::Timed) => Vec::new(),
-            _ => self.store().due(self.row.id, now, self.batch)?,
+            _ => {
+                let limit = self.batch.min(usize::try_from(left).unwrap_or(usize::MAX));
+                self.store().due(self.row.id, now, limit)?
+            }
         };
         if !rows.is_empty() {
-            self.deliver(rows, now)?;
+            // New lists have been asked about these rows as well.
+            if !self.refresh_warnings(now)? {
+                self.deliver(rows, now)?;
+            }
             return Ok(Step::Did);
         }
-        let Some(event) = publish else { return Ok(Step::Rest) };
-        self.publish(&event, now)?;
-        Ok(Step::Did)
+        if let Some(event) = publish {
+            self.publish(&event, now)?;
+            return Ok(Step::Did);
+        }
+        if is_spent {
+            self.rest_until_tomorrow(now)?;
+        }
+        Ok(Step::Rest)
     }
 
     fn deliver(&mut self, rows: Vec<Row>, now: Timestamp) -> Result<(), Broken> {
         let plan = Plan::make(&self.store(), &self.row.destination, rows)?;
         self.settle(&plan.settled)?;
-        let talks = !plan.adds.is_empty() || !plan.sightings.is_empty();
+        let talks = plan.talks();
+        let began = Instant::now();
+        for (row, known) in &plan.false_positives {
+            self.take_back(row, known, now)?;
+        }
         for (period, rows) in plan.adds {
             self.add(&period, rows, now)?;
         }
@@ -155,6 +196,7 @@ impl Deliverer {
             self.sight(event, &rows, now)?;
         }
         if talks {
+            self.manner.meter.took(began.elapsed());
             self.grow_batch();
             self.succeed(now)?;
         }
@@ -174,253 +216,56 @@ impl Deliverer {
                 Settled::Deleted => {
                     info!(target: LOG, "{} is not added again: an analyst deleted it", row.ban.value);
                 }
-                Settled::Covered => {}
+                Settled::Covered | Settled::Unknown => {}
             }
         }
+        self.manner.meter.count(Outcome::Settled, settled.len() as u64);
         self.store().change(|it| settled.iter().try_for_each(|(row, _)| it.settle(row.id)))
     }
 
-    /// Adds attributes to the event of a period.
-    fn add(&mut self, period: &str, mut rows: Vec<Row>, now: Timestamp) -> Result<(), Broken> {
-        let event = self.ready_event(period, now)?;
-        // What does not fit is left for the next step, and the next event.
-        rows.truncate(self.room(&event));
-        let was_clean = self.will_change(&event, now)?;
-        let attributes: Vec<_> = rows.iter().map(|row| self.attribute(&event, row)).collect();
-        let name = event.uuid.to_string();
-        let sent = self.send(&attributes, |client, batch| client.add_attributes(&name, batch));
-        let sent = match sent {
-            Ok(sent) => sent,
+    /// Drops a row that MISP was told, and remembers when its ban ends where that is told, too.
+    fn settle_told(&self, changes: &Changes<'_>, row: &Row) -> rusqlite::Result<()> {
+        if self.row.destination.expirations
+            && let Some(until) = row.ban.until
+        {
+            changes.expect_end(&row.ban, until)?;
+        }
+        changes.settle(row.id)
+    }
+
+    /// Counts what a call came to, and says it.
+    fn told(&mut self, tally: &Tally, what: &str) {
+        self.n_told += tally.n_told as u64;
+        self.manner.meter.count(Outcome::Told, tally.n_told as u64);
+        self.manner.meter.count(Outcome::Refused, tally.refused.len() as u64);
+        tally.tell(&self.row.destination.name, what);
+    }
+
+    /// Fetches MISP's warninglists where it is time; tells whether they have been.
+    fn refresh_warnings(&mut self, now: Timestamp) -> Result<bool, Broken> {
+        let intake = Arc::clone(&self.manner.intake);
+        let warnings = intake.warnings();
+        if !intake.heeds_warnings() || !warnings.are_stale(now) || self.ask_warnings > now {
+            return Ok(false);
+        }
+        match warnings.fetch(self.client()?, now) {
+            Ok(true) => {
+                self.store().change(|changes| intake.screen_again(changes))?;
+                return Ok(true);
+            }
+            Ok(false) => {}
             Err(error) => {
-                self.forget_if_gone(event.id, &error)?;
-                return Err(error);
+                // A server that is away fails here as well, and then nothing is told anyway.
+                self.client()?.version()?;
+                warn!(target: LOG, "{}: {error}; the warninglists stay as they are", self.name());
             }
-        };
-        let there = self.find_duplicates(&name, &rows, &sent)?;
-        let mut tally = Tally::default();
-        self.store().change(|changes| {
-            for ((row, attribute), sent) in rows.iter().zip(&attributes).zip(&sent) {
-                let ours = attribute.uuid.unwrap_or_default();
-                let value = &row.ban.value;
-                match sent {
-                    Sent::Answered(Ok(())) => {
-                        changes.know(event.id, value, ours, false)?;
-                        changes.settle(row.id)?;
-                        tally.n_added += 1;
-                    }
-                    Sent::Answered(Err(Refusal::Duplicate)) => match there.get(value.as_str()) {
-                        Some(found) => {
-                            let uuid = found.uuid.unwrap_or(ours);
-                            changes.know(event.id, value, uuid, false)?;
-                            // The answer to our own add was lost, and this is its repeat.
-                            if is_repeat(found, attribute) {
-                                changes.settle(row.id)?;
-                                tally.n_added += 1;
-                            }
-                        }
-                        None => {
-                            let why = "MISP says that it holds the value, and does not find it";
-                            tally.suspect(changes, row, why, self.retry_at(row, now))?;
-                        }
-                    },
-                    Sent::Answered(Err(Refusal::UuidTaken)) => {
-                        changes.know(event.id, value, ours, true)?;
-                        tally.deleted.push(value.clone());
-                        changes.settle(row.id)?;
-                    }
-                    Sent::Answered(Err(why)) => {
-                        changes.refuse(row.id, &why.to_string())?;
-                        tally.refused.push(format!("{value} ({why})"));
-                    }
-                    Sent::Suspect(why) => {
-                        tally.suspect(changes, row, why, self.retry_at(row, now))?;
-                    }
-                    Sent::NotAllowed(why) => tally.not_allowed(changes, row, why, now)?,
-                }
-            }
-            changes.count_added(event.id, tally.n_added)?;
-            if was_clean && tally.n_added == 0 {
-                changes.is_published(event.id)?;
-            }
-            Ok(())
-        })?;
-        tally.tell(&self.row.destination.name, "added");
-        Ok(())
-    }
-
-    /// Which of the values that MISP calls duplicates it holds under which uuid.
-    fn find_duplicates(
-        &mut self,
-        event: &str,
-        rows: &[Row],
-        sent: &[Sent],
-    ) -> Result<HashMap<String, Attribute>, Broken> {
-        let values: Vec<&str> = rows
-            .iter()
-            .zip(sent)
-            .filter(|(_, sent)| matches!(sent, Sent::Answered(Err(Refusal::Duplicate))))
-            .map(|(row, _)| row.ban.value.as_str())
-            .collect();
-        let found = self.client()?.find_attributes(event, IP_SRC, &values)?;
-        Ok(found.into_iter().map(|attribute| (attribute.value.clone(), attribute)).collect())
-    }
-
-    /// Adds sightings of attributes of one event.
-    fn sight(&mut self, event: i64, rows: &[(Row, Known)], now: Timestamp) -> Result<(), Broken> {
-        let Some((_, known)) = rows.first() else { return Ok(()) };
-        let name = known.event_uuid.to_string();
-        let sightings: Vec<_> = rows.iter().map(|(row, known)| self.sighting(row, known)).collect();
-        let sent = self.send(&sightings, |client, batch| {
-            client.add_sightings(&name, batch).map(|()| vec![Ok(()); batch.len()])
-        });
-        let sent = match sent {
-            Ok(sent) => sent,
-            Err(Broken::Misp(MispError::Misconfigured {
-                why: Misconfigured::NoSuchCall(_),
-                ..
-            })) => return self.sight_by_value(event, rows, now),
-            // A key that may add and not sight: the attributes shall not wait for that.
-            Err(Broken::Misp(MispError::Misconfigured {
-                why: why @ Misconfigured::NoRight(_),
-                ..
-            })) => rows.iter().map(|_| Sent::NotAllowed(why.to_string())).collect(),
-            Err(error) => {
-                self.forget_if_gone(event, &error)?;
-                return Err(error);
-            }
-        };
-        self.settle_sighted(event, rows, &sent, now)?;
-        Ok(())
-    }
-
-    /// Adds sightings by value, where the server is too old for sightings by uuid. A repeat counts
-    /// twice there.
-    fn sight_by_value(
-        &mut self,
-        event: i64,
-        rows: &[(Row, Known)],
-        now: Timestamp,
-    ) -> Result<(), Broken> {
-        for rows in rows.chunks(MAX_SIGHTED_VALUES) {
-            let values: Vec<&str> = rows.iter().map(|(row, _)| row.ban.value.as_str()).collect();
-            self.client()?.sight_values(&values, SightingKind::Seen)?;
-            let sent: Vec<_> = rows.iter().map(|_| Sent::Answered(Ok(()))).collect();
-            self.settle_sighted(event, rows, &sent, now)?;
         }
-        Ok(())
+        self.ask_warnings = now.checked_add(WARNINGS_AGAIN).unwrap_or(Timestamp::MAX);
+        Ok(false)
     }
 
-    fn settle_sighted(
-        &self,
-        event: i64,
-        rows: &[(Row, Known)],
-        sent: &[Sent],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut tally = Tally::default();
-        self.store().change(|changes| {
-            for ((row, _), sent) in rows.iter().zip(sent) {
-                match sent {
-                    Sent::Answered(Ok(())) => {
-                        changes.sight(event, &row.ban.value, &row.ban.jail, row.ban.time)?;
-                        changes.settle(row.id)?;
-                        tally.n_added += 1;
-                    }
-                    Sent::Answered(Err(why)) => {
-                        changes.refuse(row.id, &why.to_string())?;
-                        tally.refused.push(format!("{} ({why})", row.ban.value));
-                    }
-                    Sent::Suspect(why) => {
-                        tally.suspect(changes, row, why, self.retry_at(row, now))?;
-                    }
-                    Sent::NotAllowed(why) => tally.not_allowed(changes, row, why, now)?,
-                }
-            }
-            Ok(())
-        })?;
-        tally.tell(&self.row.destination.name, "sighted");
-        Ok(())
-    }
-
-    /// Sends items in one call, and in halves where the server fails at them and not at others,
-    /// down to the one that it fails at.
-    fn send<T>(
-        &mut self,
-        items: &[T],
-        call: impl Fn(&Client, &[T]) -> Result<Vec<Result<(), Refusal>>, MispError> + Copy,
-    ) -> Result<Vec<Sent>, Broken> {
-        if items.is_empty() {
-            return Ok(Vec::new());
-        }
-        let error = match call(self.client()?, items) {
-            Ok(answers) => return Ok(answers.into_iter().map(Sent::Answered).collect()),
-            Err(MispError::Refused { why, .. }) if items.len() == 1 => {
-                return Ok(vec![Sent::Answered(Err(why))]);
-            }
-            Err(error) => error,
-        };
-        let Some(too_much) = blames_the_batch(&error) else { return Err(error.into()) };
-        // A server that is away fails here as well, and then nothing is wrong with the items.
-        self.client()?.version()?;
-        if items.len() == 1 {
-            return Ok(vec![Sent::Suspect(error.to_string())]);
-        }
-        let (first, second) = items.split_at(items.len() / 2);
-        if too_much == TooMuch::Size {
-            self.batch = first.len();
-            self.n_careful = CAREFUL_STEPS;
-        }
-        let mut sent = self.send(first, call)?;
-        sent.extend(self.send(second, call)?);
-        Ok(sent)
-    }
-
-    /// Tries a larger batch, some steps after one was too large.
-    fn grow_batch(&mut self) {
-        match self.n_careful.checked_sub(1) {
-            Some(left) => self.n_careful = left,
-            None => self.batch = (self.batch * 2).min(MAX_BATCH),
-        }
-    }
-
-    fn attribute(&self, event: &EventRow, row: &Row) -> Attribute {
-        let destination = &self.row.destination;
-        let comment = destination
-            .comment
-            .replace("{jail}", &row.ban.jail)
-            .replace("{failures}", &row.ban.n_failures.to_string())
-            .replace("{site}", &self.manner.site);
-        // Our own events carry the tags themselves.
-        let tags: &[String] = match destination.event {
-            EventChoice::Fixed(_) => &destination.tags,
-            EventChoice::Daily | EventChoice::Weekly => &[],
-        };
-        Attribute {
-            uuid: Some(identity::attribute(event.uuid, IP_SRC, &row.ban.value)),
-            kind: IP_SRC.into(),
-            category: Some(NETWORK_ACTIVITY.into()),
-            value: row.ban.value.clone(),
-            comment: Some(text::clean(&comment, text::MAX_COMMENT_BYTES)),
-            to_ids: Some(true),
-            first_seen: Some(row.ban.first_seen),
-            last_seen: Some(row.ban.last_seen),
-            disable_correlation: destination.disable_correlation.then_some(true),
-            tags: tags.iter().map(|name| Tag::from(name.as_str())).collect(),
-            ..Attribute::default()
-        }
-    }
-
-    fn sighting(&self, row: &Row, known: &Known) -> Sighting {
-        let source = format!("{}/{}", self.manner.site, row.ban.jail);
-        let source = text::clean(&source, text::MAX_SOURCE_BYTES);
-        let kind = SightingKind::Seen;
-        Sighting {
-            uuid: Some(identity::sighting(known.uuid, kind, &source, row.ban.time)),
-            attribute_uuid: Some(known.uuid),
-            date_sighting: Some(row.ban.time),
-            kind: Some(kind.number()),
-            source,
-        }
+    fn items(&self) -> Items<'_> {
+        Items { destination: &self.row.destination, site: &self.manner.site }
     }
 
     /// Remembers that the destination works, and says so if it did not.
@@ -429,6 +274,21 @@ impl Deliverer {
         if before.n_failed > 0 {
             info!(target: LOG, "{} answers again", self.name());
         }
+        self.row.told = self.row.told.and(std::mem::take(&mut self.n_told), now);
+        let DestinationRow { id, trouble, told, .. } = &self.row;
+        self.store().change(|changes| {
+            changes.set_told(*id, told)?;
+            changes.set_trouble(*id, trouble, now)
+        })
+    }
+
+    /// Remembers that no more may be told today.
+    fn rest_until_tomorrow(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let most = self.row.destination.budget.max_per_day;
+        let why = format!("{most} offenders were told today, which is the most (`max_per_day`)");
+        warn!(target: LOG, "{}: {why}; the others wait until tomorrow", self.name());
+        let next_try = Some(tomorrow(now));
+        self.row.trouble = Trouble { n_failed: 0, next_try, why: Some(why) };
         let (id, trouble) = (self.row.id, &self.row.trouble);
         self.store().change(|changes| changes.set_trouble(id, trouble, now))
     }
@@ -449,6 +309,7 @@ impl Deliverer {
                 self.name()
             );
         }
+        self.manner.meter.count(Outcome::Failed, 1);
         self.row.trouble = Trouble { n_failed, next_try: Some(next_try), why: Some(why.into()) };
         let (id, trouble) = (self.row.id, &self.row.trouble);
         self.store().change(|changes| changes.set_trouble(id, trouble, now))?;
@@ -469,7 +330,9 @@ impl Deliverer {
         &self.row.destination.name
     }
 
+    /// The connection, for one call.
     fn client(&mut self) -> Result<&Client, ConnectError> {
+        self.calls.spend();
         self.connection.client(&self.row.destination)
     }
 
@@ -481,12 +344,6 @@ impl Deliverer {
 /// The store, whatever became of a thread that held it: SQLite undid what it had not finished.
 pub(crate) fn lock(store: &Shared) -> MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether an attribute that MISP holds is the one that this row adds, and not another host's.
-fn is_repeat(found: &Attribute, ours: &Attribute) -> bool {
-    let mark = |it: &Attribute| (it.uuid, it.first_seen, it.last_seen);
-    mark(found) == mark(ours)
 }
 
 /// How long to wait after a failure.
@@ -505,28 +362,5 @@ fn wait_of(error: &MispError) -> Wait {
         MispError::Misconfigured { .. } | MispError::Refused { .. } => {
             Wait::AtMost(LONGEST_MISCONFIGURED)
         }
-    }
-}
-
-/// What there may be too much of in a batch that a server fails at.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum TooMuch {
-    /// Bytes or time: smaller calls do better.
-    Size,
-    /// One item that it cannot digest.
-    Poison,
-}
-
-fn blames_the_batch(error: &MispError) -> Option<TooMuch> {
-    match error {
-        MispError::Later { why, .. } => match why {
-            Outage::TooLarge | Outage::TimedOut(_) => Some(TooMuch::Size),
-            Outage::Broken { .. } | Outage::CutShort(_) | Outage::Unaccounted(_) => {
-                Some(TooMuch::Poison)
-            }
-            Outage::Unreachable(_) | Outage::RateLimited { .. } | Outage::NotMisp { .. } => None,
-        },
-        MispError::Refused { .. } => Some(TooMuch::Poison),
-        MispError::Misconfigured { .. } => None,
     }
 }

@@ -4,27 +4,27 @@
 //! action. A destination is what its url and its event say ([`Destination::id`]): two that agree in
 //! both have one writer, whatever they are named.
 
-use std::fmt;
+mod event;
+mod kind;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::civil::{Date, ISOWeekDate, Weekday};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::pattern::matches;
 
+pub use event::{DEFAULT_MAX_ATTRIBUTES, EventChoice, EventTemplate, HARD_MAX_ATTRIBUTES};
+
 /// The comment of the article's script, which is every attribute's unless told otherwise.
 pub const DEFAULT_COMMENT: &str = "login attempt (via fail2ban)";
+/// Where lines of the log stand in a comment.
+const MATCHES: &str = "{matches}";
 /// How long a changed event waits for more changes before it is published.
 const DEFAULT_PUBLISH_EVERY: Duration = Duration::from_secs(15 * 60);
 /// One sighting of an address by a jail in this time.
 const DEFAULT_SIGHTING_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// Attributes of one event before the next is begun: MISP's pages and its synchronisation grow
-/// slow with larger ones, and its own example for fail2ban stops here as well.
-pub const DEFAULT_MAX_ATTRIBUTES: u64 = 1_000;
-/// No configuration goes beyond this, and a fixed event that does is warned of.
-pub const HARD_MAX_ATTRIBUTES: u64 = 10_000;
 
 /// Where offenders are told, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,28 +48,53 @@ pub struct Destination {
     pub publish: Publish,
     /// How long a changed event waits for more changes before it is published.
     pub publish_every: Duration,
-    /// The comment of an attribute; `{jail}`, `{failures}` and `{site}` are filled in.
+    /// The comment of an attribute; `{jail}`, `{failures}`, `{site}` and `{matches}` are filled
+    /// in. Lines of a log are told only where it asks for them.
     pub comment: String,
-    /// On our own events, or on each attribute of a fixed one.
-    pub tags: Vec<String>,
+    /// Whether an offender is an attribute alone, or one with its circumstances.
+    pub context: Context,
+    /// How often the time that a known address was last seen is brought up to date, which costs a
+    /// call for each; never, where nothing is said.
+    pub last_seen_every: Option<Duration>,
+    /// Whether a sighting tells that a ban has ended.
+    pub expirations: bool,
     /// Whether MISP shall not look for our attributes in other events.
     pub disable_correlation: bool,
     /// What our own events look like.
     pub template: EventTemplate,
+    /// How much it may be asked.
+    pub budget: Budget,
     /// How the server is reached.
     pub transport: Transport,
 }
 
-/// Which event the attributes go to.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub enum EventChoice {
-    /// One that is there, by id or uuid; never made by us.
-    Fixed(String),
-    /// A new one for each day (UTC).
-    Daily,
-    /// A new one for each week (ISO 8601, UTC).
-    Weekly,
+/// What an offender becomes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Context {
+    /// An attribute.
+    #[default]
+    Attribute,
+    /// An object by the template `fail2ban` of MISP/misp-objects: with the jail, the failures and
+    /// who saw it. MISP takes one in a call.
+    Object,
+}
+
+/// How much a destination may be asked: a server of many sensors has a limit, and a host that is
+/// attacked by a botnet shall not be what reaches it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Offenders on one day (UTC); what is beyond waits for the next.
+    pub max_per_day: u64,
+    /// Calls in a minute; what comes meanwhile goes in one call.
+    pub calls_per_minute: u32,
+}
+
+impl Default for Budget {
+    /// A real MISP 2.5.1 on two cores answers eight to thirteen calls a second.
+    fn default() -> Self {
+        Self { max_per_day: 10_000, calls_per_minute: 300 }
+    }
 }
 
 /// When an event is published. Adding an attribute un-publishes it, and then no partner sees it.
@@ -82,37 +107,6 @@ pub enum Publish {
     AsBefore,
     /// After every change.
     Always,
-}
-
-/// What our own events look like.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EventTemplate {
-    /// Its title; `{site}` and `{period}` are filled in.
-    pub info: String,
-    /// 1 high, 2 medium, 3 low, 4 undefined.
-    pub threat_level: u8,
-    /// 0 initial, 1 ongoing, 2 completed.
-    pub analysis: u8,
-    /// 0 own organisation, 1 this community, 2 connected communities, 3 all, 4 a sharing group.
-    pub distribution: u8,
-    /// The sharing group, where `distribution` is 4.
-    pub sharing_group: Option<u64>,
-    /// Attributes until the next event is begun; at most [`HARD_MAX_ATTRIBUTES`].
-    pub max_attributes: u64,
-}
-
-impl Default for EventTemplate {
-    /// As MISP's own defaults, and of low threat.
-    fn default() -> Self {
-        Self {
-            info: "Login attempts at {site}, {period}".into(),
-            threat_level: 3,
-            analysis: 2,
-            distribution: 1,
-            sharing_group: None,
-            max_attributes: DEFAULT_MAX_ATTRIBUTES,
-        }
-    }
 }
 
 /// How the server is reached.
@@ -155,9 +149,12 @@ impl Destination {
             publish,
             publish_every: DEFAULT_PUBLISH_EVERY,
             comment: DEFAULT_COMMENT.into(),
-            tags: Vec::new(),
+            context: Context::default(),
+            last_seen_every: None,
+            expirations: false,
             disable_correlation: false,
             template: EventTemplate::default(),
+            budget: Budget::default(),
             transport: Transport::default(),
         }
     }
@@ -177,6 +174,31 @@ impl Destination {
     /// What makes it one destination: its url and its event.
     pub fn id(&self) -> Uuid {
         id(&self.url, &String::from(self.event.clone()))
+    }
+
+    /// How many attributes one event takes; a fixed one takes all.
+    pub(crate) fn max_attributes(&self) -> Option<u64> {
+        match self.event {
+            EventChoice::Fixed(_) => None,
+            EventChoice::Daily | EventChoice::Weekly => {
+                Some(self.template.max_attributes.clamp(1, HARD_MAX_ATTRIBUTES))
+            }
+        }
+    }
+
+    /// Whether lines of a log are told here.
+    pub(crate) fn tells_matches(&self) -> bool {
+        self.comment.contains(MATCHES)
+    }
+
+    /// The comment of an attribute.
+    pub(crate) fn comment(&self, site: &str, jail: &str, n_failures: u32, matches: &str) -> String {
+        // Last what comes from a log: it may hold our own words.
+        self.comment
+            .replace("{site}", site)
+            .replace("{failures}", &n_failures.to_string())
+            .replace("{jail}", jail)
+            .replace(MATCHES, matches)
     }
 
     /// Whether this jail's bans are told here.
@@ -209,63 +231,8 @@ pub struct Addressee {
     pub key_file: PathBuf,
 }
 
-impl From<String> for EventChoice {
-    fn from(text: String) -> Self {
-        match text.trim() {
-            "daily" => Self::Daily,
-            "weekly" => Self::Weekly,
-            event => Self::Fixed(event.to_owned()),
-        }
-    }
-}
-
-impl From<EventChoice> for String {
-    fn from(choice: EventChoice) -> Self {
-        choice.to_string()
-    }
-}
-
-impl fmt::Display for EventChoice {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fixed(event) => out.write_str(event),
-            Self::Daily => out.write_str("daily"),
-            Self::Weekly => out.write_str("weekly"),
-        }
-    }
-}
-
-impl EventChoice {
-    /// The period that a day lies in; empty for a fixed event, which knows none.
-    pub(crate) fn period(&self, day: Date) -> String {
-        match self {
-            Self::Fixed(_) => String::new(),
-            Self::Daily => day.to_string(),
-            Self::Weekly => {
-                let week = day.iso_week_date();
-                format!("{}-W{:02}", week.year(), week.week())
-            }
-        }
-    }
-
-    /// The first day of a period that [`Self::period`] named.
-    pub(crate) fn first_day(&self, period: &str) -> Option<Date> {
-        match self {
-            Self::Fixed(_) => None,
-            Self::Daily => period.parse().ok(),
-            Self::Weekly => {
-                let (year, week) = period.split_once("-W")?;
-                let (year, week) = (year.parse().ok()?, week.parse().ok()?);
-                ISOWeekDate::new(year, week, Weekday::Monday).ok().map(Date::from)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use jiff::civil::date;
-
     use super::*;
 
     #[test]
@@ -276,15 +243,5 @@ mod tests {
         let other = Destination::new("a", "https://misp.example", EventChoice::Weekly, "k".into());
         assert_eq!(one.id(), same.id());
         assert_ne!(one.id(), other.id());
-    }
-
-    #[test]
-    fn periods() {
-        assert_eq!(EventChoice::Daily.period(date(2026, 11, 22)), "2026-11-22");
-        assert_eq!(EventChoice::Weekly.period(date(2026, 11, 22)), "2026-W47");
-        assert_eq!(EventChoice::Weekly.period(date(2027, 1, 1)), "2026-W53"); // the week's year
-        assert_eq!(EventChoice::Fixed("107539".into()).period(date(2026, 1, 1)), "");
-        assert_eq!(EventChoice::Daily.first_day("2026-11-22"), Some(date(2026, 11, 22)));
-        assert_eq!(EventChoice::Weekly.first_day("2026-W53"), Some(date(2026, 12, 28)));
     }
 }

@@ -161,8 +161,7 @@ fn follow_once(
     let now = Timestamp::now();
     lock(store).change(|changes| {
         for numbered in answer.bans {
-            let report = Report { ban: numbered.ban, restored: false, to: None };
-            intake.admit(changes, &report, now)?;
+            intake.admit(changes, &Report::of(numbered.ban), now)?;
         }
         changes.reach(&answer.log, last)
     })?;

@@ -4,27 +4,54 @@
 use std::borrow::Cow;
 
 use jail::{Ban, Subject};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use misp::value::normalise;
-use misp::wire::IP_SRC;
+use misp::wire::{IP_SRC, SightingKind};
 use tracing::info;
 
 use crate::LOG;
 use crate::destination::Destination;
-use crate::policy::{Kept, Policy};
+use crate::policy::{Facts, Kept, Policy, Terms};
 use crate::report::Report;
-use crate::store::{Accepted, Changes};
+use crate::store::{Accepted, Changes, State};
+use crate::warnings::Warnings;
+
+/// Within this time as many hosts must have banned an address as the policy asks for.
+const WITNESSED_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+/// Lines of a log that are kept for a comment; a comment is no archive.
+const MAX_MATCHES_BYTES: usize = 4 << 10;
 
 /// The rules that bans come in by.
 #[derive(Debug)]
 pub(crate) struct Intake {
     policy: Policy,
     destinations: Vec<Destination>,
+    /// What names this host.
+    site: String,
+    /// Whether what comes in waits for an operator's approval.
+    review: bool,
+    warnings: Warnings,
 }
 
 impl Intake {
-    pub(crate) fn new(policy: Policy, destinations: Vec<Destination>) -> Self {
-        Self { policy, destinations }
+    pub(crate) fn new(
+        policy: Policy,
+        destinations: Vec<Destination>,
+        site: String,
+        review: bool,
+        warnings: Warnings,
+    ) -> Self {
+        Self { policy, destinations, site, review, warnings }
+    }
+
+    /// MISP's warninglists, as far as they were fetched.
+    pub(crate) fn warnings(&self) -> &Warnings {
+        &self.warnings
+    }
+
+    /// Whether any warninglist has a say.
+    pub(crate) fn heeds_warnings(&self) -> bool {
+        !self.policy.warninglists.is_empty()
     }
 
     /// Remembers the configured destinations as they are now.
@@ -33,56 +60,128 @@ impl Intake {
         self.destinations.iter().rev().try_for_each(|it| changes.keep_destination(it).map(drop))
     }
 
-    /// Puts a ban into the outbox, or counts why not.
+    /// Puts a report into the outbox, or counts why not.
     pub(crate) fn admit(
         &self,
         changes: &Changes<'_>,
         report: &Report,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
+        let admitted = match report.false_positive {
+            true => self.admit_false_positive(changes, report, now)?,
+            false => self.admit_ban(changes, report, now)?,
+        };
+        let Err(why) = admitted else { return Ok(()) };
+        let ban = &report.ban;
+        info!(target: LOG, "{} of jail {} is not shared: {why}", ban.subject, ban.jail);
+        changes.count_withheld(why)
+    }
+
+    fn admit_ban(
+        &self,
+        changes: &Changes<'_>,
+        report: &Report,
+        now: Timestamp,
+    ) -> rusqlite::Result<Result<(), Kept>> {
         let ban = &report.ban;
         let addressed = self.addressed(report);
         if addressed.is_empty() {
-            return Ok(());
+            return Ok(Ok(()));
         }
-        let value = match self.screen(&ban.subject, ban.n_failures, report.restored) {
-            Ok(value) => value,
-            Err(why) => {
-                info!(target: LOG, "{} of jail {} is not shared: {why}", ban.subject, ban.jail);
-                return changes.count_withheld(why);
-            }
+        let facts = Facts {
+            n_failures: ban.n_failures,
+            n_hosts: self.n_hosts(changes, report, now)?,
+            is_restored: report.restored,
+            ..Facts::default()
+        };
+        let (value, terms) = match self.screen(&ban.subject, facts) {
+            Ok(screened) => screened,
+            Err(why) => return Ok(Err(why)),
         };
         for (destination, sightings) in addressed {
-            let destination = match destination {
+            let number = match &destination {
                 Cow::Borrowed(configured) => changes.destination_number(configured)?,
-                Cow::Owned(named) => changes.keep_destination(&named)?,
+                Cow::Owned(named) => changes.keep_destination(named)?,
             };
-            changes.accept(&accepted(destination, &value, ban, sightings), now)?;
+            let matches = destination.tells_matches().then(|| matches_of(ban));
+            let row = Accepted { terms, sightings, matches, ..accepted(number, &value, ban) };
+            changes.accept(&row, self.state(), now)?;
         }
-        Ok(())
+        Ok(Ok(()))
+    }
+
+    /// Takes back what waits of an address, and tells those who may hold it.
+    fn admit_false_positive(
+        &self,
+        changes: &Changes<'_>,
+        report: &Report,
+        now: Timestamp,
+    ) -> rusqlite::Result<Result<(), Kept>> {
+        let ban = &report.ban;
+        if let Err(why) = self.policy.may_name(&ban.subject) {
+            return Ok(Err(why));
+        }
+        let Some(value) = value_of(&ban.subject) else { return Ok(Err(Kept::NoAddress)) };
+        changes.retract(&value)?;
+        let mut numbers = changes.holders(&value)?;
+        for destination in &self.destinations {
+            let number = changes.destination_number(destination)?;
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        for number in numbers {
+            let kind = SightingKind::FalsePositive;
+            let row = Accepted { kind, until: None, ..accepted(number, &value, ban) };
+            changes.accept(&row, self.state(), now)?;
+        }
+        Ok(Ok(()))
     }
 
     /// Looks at what waits once more: the rules may have changed since it was accepted.
     pub(crate) fn screen_again(&self, changes: &Changes<'_>) -> rusqlite::Result<()> {
         for (row, value, n_failures) in changes.pending()? {
             let subject = Subject::from(value.as_str());
-            if let Err(why) = self.screen(&subject, n_failures, false) {
-                info!(target: LOG, "{subject} waits no longer: {why}");
-                changes.settle(row)?;
-                changes.count_withheld(why)?;
+            // How many hosts there were was decided when it came in.
+            let facts = Facts { n_failures, n_hosts: u32::MAX, ..Facts::default() };
+            match self.screen(&subject, facts) {
+                Ok((_, terms)) => changes.set_terms(row, terms)?,
+                Err(why) => {
+                    info!(target: LOG, "{subject} waits no longer: {why}");
+                    changes.settle(row)?;
+                    changes.count_withheld(why)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// The value that MISP is told, or why it is not.
-    fn screen(&self, subject: &Subject, n_failures: u32, restored: bool) -> Result<String, Kept> {
-        if restored {
-            return Err(Kept::Restored);
+    /// The value that MISP is told and on what terms, or why it is not.
+    fn screen(&self, subject: &Subject, facts: Facts<'_>) -> Result<(String, Terms), Kept> {
+        let warning = self.warnings.hit(subject);
+        let facts = Facts { warninglist: warning.as_deref(), ..facts };
+        let terms = self.policy.judge(subject, facts)?;
+        value_of(subject).map(|value| (value, terms)).ok_or(Kept::NoAddress)
+    }
+
+    /// How many hosts have banned the address of late; they are counted only where it matters.
+    fn n_hosts(
+        &self,
+        changes: &Changes<'_>,
+        report: &Report,
+        now: Timestamp,
+    ) -> rusqlite::Result<u32> {
+        if self.policy.min_hosts <= 1 {
+            return Ok(1);
         }
-        self.policy.may_share(subject, n_failures)?;
-        let value = normalise(IP_SRC, &subject.to_string()).map_err(|_| Kept::NoAddress)?;
-        Ok(value.to_string())
+        let host = report.host.as_deref().unwrap_or(&self.site);
+        let since = now.checked_sub(WITNESSED_WITHIN).unwrap_or(Timestamp::MIN);
+        changes.witness(&report.ban.subject.to_string(), host, now, since)
+    }
+
+    /// What a row waits for that comes in.
+    fn state(&self) -> State {
+        if self.review { State::Review } else { State::Due }
     }
 
     /// Where a ban goes, each place once, and whether it may become a sighting there.
@@ -104,18 +203,30 @@ impl Intake {
     }
 }
 
-fn accepted(destination: i64, value: &str, ban: &Ban, sightings: bool) -> Accepted {
+fn value_of(subject: &Subject) -> Option<String> {
+    normalise(IP_SRC, &subject.to_string()).map(|value| value.to_string()).ok()
+}
+
+fn accepted(destination: i64, value: &str, ban: &Ban) -> Accepted {
     // MISP refuses an attribute that was seen last before it was seen first.
     let first_seen = ban.first_failure.min(ban.last_failure);
     let last_seen = ban.last_failure.max(first_seen);
     Accepted {
         destination,
+        kind: SightingKind::Seen,
         value: value.to_owned(),
         jail: ban.jail.clone(),
         time: ban.time,
+        until: ban.until().filter(|until| *until > ban.time),
         first_seen,
         last_seen,
         n_failures: ban.n_failures,
-        sightings,
+        sightings: true,
+        terms: Terms::Full,
+        matches: None,
     }
+}
+
+fn matches_of(ban: &Ban) -> String {
+    misp::text::clean(&ban.matches.join("\n"), MAX_MATCHES_BYTES)
 }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod backoff;
+mod budget;
 mod connect;
 mod deliver;
 pub mod destination;
@@ -13,10 +14,13 @@ mod follow;
 mod intake;
 pub mod keys;
 mod lock;
+mod meter;
+mod metrics;
 mod owner;
 mod pattern;
 mod plan;
 pub mod policy;
+mod preview;
 mod report;
 mod run;
 pub mod spool;
@@ -24,13 +28,18 @@ mod state;
 mod stop;
 mod store;
 mod take;
+mod warnings;
 mod watch;
 
 pub use backoff::FIRST_RETRY;
-pub use destination::{Addressee, Destination, EventChoice, Publish};
+pub use destination::{
+    Addressee, Budget, Context, Destination, EventChoice, EventTemplate, HARD_MAX_ATTRIBUTES,
+    Publish, Transport,
+};
 pub use follow::{GuardSource, Source, SourceError};
 pub use lock::{LockError, is_delivering};
-pub use policy::Policy;
+pub use metrics::MetricsSetup;
+pub use policy::{Policy, Treatment};
 pub use report::Report;
 pub use run::{Ended, ExchangeError, Mode, Setup, run};
 pub use stop::Stop;

@@ -1,4 +1,4 @@
-//! Patterns of jail names: `*` stands for any text, `?` for any one character.
+//! Patterns of names: `*` stands for any text, `?` for any one character.
 
 /// Whether `text` is what `pattern` describes.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
@@ -24,6 +24,11 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
         }
     }
     pattern[p..].iter().all(|&byte| byte == b'*')
+}
+
+/// As [`matches`], where capital letters are as good as small ones (ASCII).
+pub(crate) fn matches_any_case(pattern: &str, text: &str) -> bool {
+    matches(&pattern.to_ascii_lowercase(), &text.to_ascii_lowercase())
 }
 
 #[cfg(test)]

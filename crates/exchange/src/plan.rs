@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
+use misp::wire::SightingKind;
 
 use crate::destination::Destination;
 use crate::store::{Known, Row, Store, StoreError};
@@ -19,8 +20,10 @@ const RECENT_DAYS: i64 = 30;
 pub(crate) struct Plan {
     /// Values that MISP does not hold yet, by the period of their event.
     pub(crate) adds: BTreeMap<String, Vec<Row>>,
-    /// Values that it holds, by event.
+    /// Values that it holds and that were seen again, or whose ban has ended, by event.
     pub(crate) sightings: BTreeMap<i64, Vec<(Row, Known)>>,
+    /// Values that are no indicators, and everywhere that they are known.
+    pub(crate) false_positives: Vec<(Row, Vec<Known>)>,
     /// What it need not be told.
     pub(crate) settled: Vec<(Row, Settled)>,
 }
@@ -34,9 +37,16 @@ pub(crate) enum Settled {
     Deleted,
     /// The same jail sighted it less than an interval ago.
     Covered,
+    /// Its ban has ended, and it is not known any more.
+    Unknown,
 }
 
 impl Plan {
+    /// Whether MISP is told anything.
+    pub(crate) fn talks(&self) -> bool {
+        !self.adds.is_empty() || !self.sightings.is_empty() || !self.false_positives.is_empty()
+    }
+
     /// Looks up what is known of each row's value, and decides.
     pub(crate) fn make(
         store: &Store,
@@ -48,12 +58,21 @@ impl Plan {
         let mut added: HashSet<String> = HashSet::new();
         let mut sighted: HashMap<(String, String), Timestamp> = HashMap::new();
         for row in rows {
-            let day = row.ban.time.to_zoned(TimeZone::UTC).date();
-            let since = destination.event.period(recent(day));
-            let known = store.known(row.ban.destination, &row.ban.value, &since)?;
-            let Some(known) = known else {
-                if added.insert(row.ban.value.clone()) {
-                    plan.adds.entry(destination.event.period(day)).or_default().push(row);
+            let ban = &row.ban;
+            if ban.kind == SightingKind::FalsePositive {
+                let known = store.known_anywhere(ban.destination, &ban.value)?;
+                plan.false_positives.push((row, known));
+                continue;
+            }
+            let day = ban.time.to_zoned(TimeZone::UTC).date();
+            let since = destination.event.days(recent(day));
+            let Some(known) = store.known(ban.destination, &ban.value, &since)? else {
+                if ban.kind == SightingKind::Expiration {
+                    plan.settled.push((row, Settled::Unknown));
+                } else if added.insert(ban.value.clone()) {
+                    let days = destination.event.days(day);
+                    let period = destination.template.period(&destination.event, &days, &ban.jail);
+                    plan.adds.entry(period).or_default().push(row);
                 }
                 continue;
             };
@@ -61,20 +80,22 @@ impl Plan {
                 plan.settled.push((row, Settled::Deleted));
                 continue;
             }
-            if !row.ban.sightings {
+            if !ban.sightings {
                 plan.settled.push((row, Settled::NoSightings));
                 continue;
             }
-            let key = (row.ban.value.clone(), row.ban.jail.clone());
-            let last = match sighted.get(&key) {
-                Some(last) => Some(*last),
-                None => store.last_sighted(known.event, &row.ban.value, &row.ban.jail)?,
-            };
-            if last.is_some_and(|last| covers(last, row.ban.time, destination.sighting_interval)) {
-                plan.settled.push((row, Settled::Covered));
-                continue;
+            if ban.kind == SightingKind::Seen {
+                let key = (ban.value.clone(), ban.jail.clone());
+                let last = match sighted.get(&key) {
+                    Some(last) => Some(*last),
+                    None => store.last_sighted(known.event, &ban.value, &ban.jail)?,
+                };
+                if last.is_some_and(|last| covers(last, ban.time, destination.sighting_interval)) {
+                    plan.settled.push((row, Settled::Covered));
+                    continue;
+                }
+                sighted.insert(key, ban.time);
             }
-            sighted.insert(key, row.ban.time);
             plan.sightings.entry(known.event).or_default().push((row, known));
         }
         Ok(plan)

@@ -1,4 +1,4 @@
-//! One ban to tell MISP about, as it lies in the spool.
+//! One ban to tell MISP about, or to take back, as it lies in the spool.
 
 use jail::Ban;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,25 @@ pub struct Report {
     /// Whether it was only set up again after a restart, and so told before.
     #[serde(default)]
     pub restored: bool,
+    /// Whether it says that the ban was a mistake.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub false_positive: bool,
+    /// The host that banned, where it is not this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Where it goes; to all destinations that take the jail, where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Addressee>,
+}
+
+impl Report {
+    /// A ban of this host that goes wherever its jail goes.
+    pub fn of(ban: Ban) -> Self {
+        Self { ban, restored: false, false_positive: false, host: None, to: None }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }

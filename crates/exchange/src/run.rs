@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,11 +24,13 @@ use crate::destination::Destination;
 use crate::follow::{Source, cause, follow};
 use crate::intake::Intake;
 use crate::lock::{self as locks, Lock, LockError};
+use crate::metrics::{MetricsSetup, Numbers};
 use crate::policy::Policy;
 use crate::stop::Stop;
 use crate::store::{DestinationRow, Store, StoreError};
 use crate::take::{TakeError, take};
-use crate::{LOG, answer, spool, state, watch};
+use crate::warnings::Warnings;
+use crate::{LOG, answer, metrics, spool, state, watch};
 
 /// The longest sleep: by then the spool is looked at even if nobody rang.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -46,14 +49,18 @@ pub struct Setup {
     pub state: PathBuf,
     /// Where it answers `ping`, `status` and the like; nowhere where it is missing.
     pub socket: Option<PathBuf>,
+    /// Where it serves numbers; nowhere where it is missing.
+    pub metrics: Option<MetricsSetup>,
     /// Where bans come from beside the spool: guard's log.
     pub source: Option<Box<dyn Source>>,
     /// Where bans are told. A jail goes to every destination that takes it.
     pub destinations: Vec<Destination>,
     /// What names this host at MISP.
     pub site: String,
-    /// Who is never told about.
+    /// Who is told about.
     pub policy: Policy,
+    /// Whether what comes in waits for an operator's approval.
+    pub review: bool,
     /// How long it runs.
     pub mode: Mode,
     /// The pause after the first failed try; it doubles with each that follows.
@@ -66,12 +73,30 @@ impl Setup {
         Self {
             state,
             socket: None,
+            metrics: None,
             source: None,
             destinations: Vec::new(),
             site: String::new(),
             policy: Policy::default(),
+            review: false,
             mode,
             first_retry: FIRST_RETRY,
+        }
+    }
+
+    /// How it delivers; takes the destinations and the policy out of the setup.
+    fn manner(&mut self, when: PublishWhen) -> Manner {
+        let destinations = mem::take(&mut self.destinations);
+        let policy = mem::take(&mut self.policy);
+        let warnings = Warnings::load(&self.state);
+        let site = mem::take(&mut self.site);
+        let intake = Intake::new(policy, destinations, site.clone(), self.review, warnings);
+        Manner {
+            site,
+            when,
+            first_retry: self.first_retry,
+            intake: Arc::new(intake),
+            meter: Arc::default(),
         }
     }
 }
@@ -121,6 +146,14 @@ pub enum ExchangeError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Numbers cannot be served.
+    #[error("listen on {listen} for `[metrics]`; choose another `listen`")]
+    Metrics {
+        /// Where.
+        listen: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The control socket cannot be served.
     #[error(transparent)]
     Socket(#[from] ServerError),
@@ -141,20 +174,17 @@ pub fn run(setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
     }
 }
 
-fn daemon(setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
+fn daemon(mut setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
     let [_only, delivery] = locks::daemon(&setup.state, || stop.is_stopped())?;
-    let intake = Arc::new(Intake::new(setup.policy, setup.destinations));
-    let manner =
-        Manner { site: setup.site, when: PublishWhen::Timed, first_retry: setup.first_retry };
-    let mut exchange = Exchange::start(&setup.state, &intake, &manner, delivery, stop)?;
+    let manner = setup.manner(PublishWhen::Timed);
+    let mut exchange = Exchange::start(&setup.state, &manner, delivery, stop)?;
+    let metrics = setup.metrics.map(|it| exchange.serve_metrics(it)).transpose()?;
     let _server = match setup.socket {
         None => None,
-        Some(path) => Some(answer::listen(
-            &path,
-            setup.state.clone(),
-            Arc::clone(&exchange.store),
-            stop.clone(),
-        )?),
+        Some(path) => {
+            let (state, store) = (setup.state.clone(), Arc::clone(&exchange.store));
+            Some(answer::listen(&path, state, store, manner, stop.clone())?)
+        }
     };
     let follower = setup.source.map(|source| exchange.follow(source));
     let watcher = watch::start(state::spool(&setup.state), stop.clone());
@@ -162,21 +192,19 @@ fn daemon(setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
     // Whatever ended it: nothing goes on behind its back.
     stop.stop();
     exchange.wait_for_deliveries(STOP_GRACE);
-    for thread in follower.into_iter().chain([watcher]) {
+    for thread in follower.into_iter().chain(metrics).chain([watcher]) {
         // A thread that panicked has said so already.
         let _ = thread.join();
     }
     ended.map(|()| Ended::Stopped)
 }
 
-fn until_empty(setup: Setup, limit: Duration, stop: &Stop) -> Result<Ended, ExchangeError> {
+fn until_empty(mut setup: Setup, limit: Duration, stop: &Stop) -> Result<Ended, ExchangeError> {
     let end = Instant::now() + limit;
-    let manner =
-        Manner { site: setup.site, when: PublishWhen::AtEnd, first_retry: setup.first_retry };
-    let intake = Arc::new(Intake::new(setup.policy, setup.destinations));
+    let manner = setup.manner(PublishWhen::AtEnd);
     loop {
         let Some(lock) = locks::delivery(&setup.state)? else { return Ok(Ended::HandedOver) };
-        let mut exchange = Exchange::start(&setup.state, &intake, &manner, lock, stop)?;
+        let mut exchange = Exchange::start(&setup.state, &manner, lock, stop)?;
         let ended = exchange.drain(end);
         exchange.wait_for_deliveries(STOP_GRACE);
         drop(exchange);
@@ -196,7 +224,6 @@ fn spool_is_empty(state: &Path) -> bool {
 struct Exchange {
     state: PathBuf,
     manner: Manner,
-    intake: Arc<Intake>,
     store: Shared,
     stop: Stop,
     /// Held by each delivery as well: it ends with the last of them.
@@ -211,12 +238,12 @@ struct Exchange {
 impl Exchange {
     fn start(
         state: &Path,
-        intake: &Arc<Intake>,
         manner: &Manner,
         lock: Lock,
         stop: &Stop,
     ) -> Result<Self, ExchangeError> {
         let mut store = Store::open(&state::database(state))?;
+        let intake = &manner.intake;
         store.change(|changes| {
             intake.keep_destinations(changes)?;
             if manner.when == PublishWhen::AtEnd {
@@ -240,7 +267,6 @@ impl Exchange {
         Ok(Self {
             state: state.to_owned(),
             manner: manner.clone(),
-            intake: Arc::clone(intake),
             store: Arc::new(Mutex::new(store)),
             stop: stop.clone(),
             lock: Arc::new(lock),
@@ -312,11 +338,11 @@ impl Exchange {
     fn try_turn(&mut self) -> Result<Turn, TakeError> {
         self.reap();
         let now = Timestamp::now();
-        let took = take(&self.state, &self.store, &self.intake, now)?;
+        let took = take(&self.state, &self.store, &self.manner.intake, now)?;
         if lock(&self.store).is_paused()? {
             return Ok(if took { Turn::Worked } else { Turn::Paused });
         }
-        let mut next: Option<Timestamp> = None;
+        let mut next = self.end_bans(now)?;
         let rows = lock(&self.store).destinations()?;
         for row in rows {
             if self.deliveries.contains_key(&row.id) {
@@ -332,6 +358,18 @@ impl Exchange {
             }
         }
         Ok(if took { Turn::Worked } else { Turn::Idle(next) })
+    }
+
+    /// Puts the ends of bans into the outbox that have come, and tells when the next comes. A
+    /// delivery in the background does not wait for it.
+    fn end_bans(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let mut store = lock(&self.store);
+        let mut next = store.next_end()?;
+        if next.is_some_and(|end| end <= now) {
+            store.change(|changes| changes.end_bans(now))?;
+            next = store.next_end()?;
+        }
+        Ok(next.filter(|_| self.manner.when == PublishWhen::Timed))
     }
 
     /// When a destination has to be called next.
@@ -357,6 +395,7 @@ impl Exchange {
             while !stop.is_stopped() {
                 match deliverer.step(Timestamp::now()) {
                     Ok(Step::Did) => {}
+                    Ok(Step::Wait(wait)) => stop.pause(wait),
                     Ok(Step::Rest) => break,
                     Err(error) => {
                         error!(target: LOG, "{name}: {error}: {}; reports wait", cause(&error));
@@ -382,9 +421,17 @@ impl Exchange {
         }
     }
 
+    /// Starts to serve numbers.
+    fn serve_metrics(&self, setup: MetricsSetup) -> Result<JoinHandle<()>, ExchangeError> {
+        let MetricsSetup { listen, guard } = setup;
+        let (store, meter) = (Arc::clone(&self.store), Arc::clone(&self.manner.meter));
+        metrics::serve(listen, Numbers { store, meter, guard }, self.stop.clone())
+            .map_err(|source| ExchangeError::Metrics { listen, source })
+    }
+
     /// Starts to follow a log of bans.
     fn follow(&self, mut source: Box<dyn Source>) -> JoinHandle<()> {
-        let (store, intake) = (Arc::clone(&self.store), Arc::clone(&self.intake));
+        let (store, intake) = (Arc::clone(&self.store), Arc::clone(&self.manner.intake));
         let stop = self.stop.clone();
         thread::spawn(move || follow(source.as_mut(), &store, &intake, &stop))
     }
@@ -392,8 +439,9 @@ impl Exchange {
     /// Waits for the calls that are under way, for so long.
     fn wait_for_deliveries(&mut self, grace: Duration) {
         let end = Instant::now() + grace;
+        self.reap();
         while !self.deliveries.is_empty() && Instant::now() < end {
-            thread::sleep(Duration::from_millis(10));
+            self.stop.wait_bell(end.saturating_duration_since(Instant::now()));
             self.reap();
         }
     }

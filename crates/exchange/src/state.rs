@@ -3,6 +3,7 @@
 //! - `spool/`: reports on their way in, written by whoever reports
 //! - `exchange/exchange.db`: what exchange knows and what is on its way out
 //! - `exchange/keys/`: the keys of the article's forms, each in a file of its own
+//! - `exchange/warninglists/`: MISP's, a file for each
 //! - `exchange/bad/`: files of the spool that could not be read
 //! - `exchange/lock`, `exchange/daemon.lock`: who delivers, and which daemon runs
 
@@ -23,6 +24,10 @@ pub(crate) fn exchange(state: &Path) -> PathBuf {
 
 pub(crate) fn keys(state: &Path) -> PathBuf {
     exchange(state).join("keys")
+}
+
+pub(crate) fn warninglists(state: &Path) -> PathBuf {
+    exchange(state).join("warninglists")
 }
 
 pub(crate) fn bad(state: &Path) -> PathBuf {

@@ -37,6 +37,13 @@ impl Stop {
         self.wait(longest, |state| state.is_rung).is_rung = false;
     }
 
+    /// Waits until there may be something to do, or for this long, also after the end.
+    pub(crate) fn wait_bell(&self, longest: Duration) {
+        let state = self.state();
+        let waited = self.0.1.wait_timeout_while(state, longest, |state| !state.is_rung);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_rung = false;
+    }
+
     /// Waits for this long, or until the end.
     pub(crate) fn pause(&self, longest: Duration) {
         drop(self.wait(longest, |_| false));

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `place` | guard's log, and the last ban of it that is in the outbox |
 //! | `destinations` | each url and event, as last configured, and since when it cannot be reached |
-//! | `outbox` | bans that wait, and those that were refused, with the reason |
+//! | `outbox` | what waits for MISP or for approval, and what was refused, with the reason |
+//! | `expirations` | when bans end, where MISP is told of it |
+//! | `witnesses` | which hosts banned a value, where more than one must have |
 //! | `events` | events that we write to, their sizes, and when each is to be published |
 //! | `attributes` | which value is in which event, under which uuid |
 //! | `sighted` | the last sighting of a value in an event, by jail |
@@ -29,7 +31,7 @@ use crate::destination::Destination;
 use crate::policy::Kept;
 
 pub(crate) use event::{EventRow, Known};
-pub(crate) use outbox::{Accepted, Listed, Row};
+pub(crate) use outbox::{Accepted, Listed, Row, State};
 
 /// Marks the file as ours ("f2mx"), so that nothing else is opened by mistake.
 const APPLICATION_ID: i32 = 0x6632_6d78;
@@ -97,6 +99,16 @@ pub(crate) struct DestinationRow {
     pub(crate) destination: Destination,
     pub(crate) trouble: Trouble,
     pub(crate) last_success: Option<Timestamp>,
+    pub(crate) told: Told,
+}
+
+/// How much of the daily budget is used.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Told {
+    /// The day (UTC).
+    pub(crate) day: String,
+    /// The offenders that were told on it.
+    pub(crate) n: u64,
 }
 
 /// How a destination fails, if it does.
@@ -192,10 +204,27 @@ impl Store {
     pub(crate) fn destinations(&self) -> Result<Vec<DestinationRow>, StoreError> {
         self.look(|db| {
             db.prepare_cached(
-                "SELECT id, spec, n_failed, next_try, why, last_success FROM destinations",
+                "SELECT id, spec, n_failed, next_try, why, last_success, day, n_told
+                 FROM destinations",
             )?
             .query_map([], destination)?
             .collect()
+        })
+    }
+
+    /// When the next ban ends that MISP is to be told of.
+    pub(crate) fn next_end(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.look(|db| {
+            db.prepare_cached("SELECT min(at) FROM expirations")?.query_row([], |row| time(row, 0))
+        })
+    }
+
+    /// How many bans the policy kept, by reason.
+    pub(crate) fn withheld(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        self.look(|db| {
+            db.prepare_cached("SELECT reason, n FROM withheld ORDER BY reason")?
+                .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+                .collect()
         })
     }
 
@@ -259,7 +288,7 @@ impl Changes<'_> {
         trouble: &Trouble,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
-        let success = (trouble.n_failed == 0).then_some(now.as_second());
+        let success = trouble.why.is_none().then_some(now.as_second());
         self.tx
             .prepare_cached(
                 "UPDATE destinations SET n_failed = ?2, next_try = ?3, why = ?4,
@@ -273,6 +302,34 @@ impl Changes<'_> {
                 success,
             ])
             .map(drop)
+    }
+
+    /// Remembers how much of the daily budget is used.
+    pub(crate) fn set_told(&self, destination: i64, told: &Told) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached("UPDATE destinations SET day = ?2, n_told = ?3 WHERE id = ?1")?
+            .execute(params![destination, told.day, signed(told.n)])
+            .map(drop)
+    }
+
+    /// Remembers that a host banned a value, and tells how many did since `since`.
+    pub(crate) fn witness(
+        &self,
+        value: &str,
+        host: &str,
+        time: Timestamp,
+        since: Timestamp,
+    ) -> rusqlite::Result<u32> {
+        self.tx.execute("DELETE FROM witnesses WHERE time < ?1", [since.as_second()])?;
+        self.tx
+            .prepare_cached(
+                "INSERT INTO witnesses (value, host, time) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET time = max(time, excluded.time)",
+            )?
+            .execute(params![value, host, time.as_second()])?;
+        self.tx
+            .prepare_cached("SELECT count(*) FROM witnesses WHERE value = ?1")?
+            .query_row([value], |row| row.get(0))
     }
 
     /// Remembers that a file of the spool is in the outbox, and why it is bad if it is.
@@ -316,6 +373,7 @@ fn destination(row: &rusqlite::Row<'_>) -> rusqlite::Result<DestinationRow> {
         destination: serde_json::from_str(&spec).map_err(from_sql)?,
         trouble: Trouble { n_failed: row.get(2)?, next_try: moment(row, 3)?, why: row.get(4)? },
         last_success: time(row, 5)?,
+        told: Told { day: row.get(6)?, n: row.get::<_, i64>(7)?.unsigned_abs() },
     })
 }
 

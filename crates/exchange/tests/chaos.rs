@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use bench::{PATIENCE, address, ban, database, setup, wait_for};
-use exchange::{Destination, Ended, EventChoice, Mode, Report, Setup, Stop, run, spool};
+use exchange::{Budget, Destination, Ended, EventChoice, Mode, Report, Setup, Stop, run, spool};
 use stand_in::{Chance, KEY, StandIn};
 
 /// Offenders that are reported, repeats among them.
@@ -31,6 +31,7 @@ fn destinations(state: &Path, urls: &[String]) -> Vec<Destination> {
         let name = format!("server-{n}");
         let mut destination = Destination::new(&name, url, event, key_file.clone());
         destination.sighting_interval = Duration::ZERO;
+        destination.budget = Budget { max_per_day: u64::MAX, calls_per_minute: u32::MAX };
         destination.transport.timeout = Duration::from_millis(1_500);
         destination
     };
@@ -115,7 +116,7 @@ fn report_all(state: &Path) -> BTreeSet<String> {
             n_distinct += u32::from(!is_repeat);
             // No two of one address in the same second, which would be one sighting.
             let ban = ban(&address(subject), "sshd", i64::from(n));
-            reports.push(Report { ban, restored: false, to: None });
+            reports.push(Report::of(ban));
             n += 1;
         }
         spool::put(state, &reports).unwrap();

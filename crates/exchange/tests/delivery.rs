@@ -169,7 +169,7 @@ fn one_bad_item_is_set_aside_and_the_rest_arrives() {
     bench.deliver_with(vec![destination]);
     assert_eq!(bench.server.values().len(), 39);
     let (refused, why): (i64, String) = database(bench.state())
-        .query_row("SELECT refused, why FROM outbox", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT state, why FROM outbox", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();
     assert_eq!(refused, 1);
     assert!(why.contains("500"), "{why}");
@@ -201,7 +201,7 @@ fn a_key_that_may_not_sight_still_adds() {
     });
     // It waits for the right and is not set aside.
     let (refused, why): (bool, String) = database(bench.state())
-        .query_row("SELECT refused, why FROM outbox", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT state, why FROM outbox", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();
     assert!(!refused && why.contains("may not do this"), "{why}");
 }
@@ -265,7 +265,7 @@ fn daily_events_are_made_filled_and_published() {
     let bench = Bench::new();
     let mut daily = bench.configured(EventChoice::Daily);
     daily.template.max_attributes = 10;
-    daily.tags = vec!["tlp:green".into()];
+    daily.template.tags = Some(vec!["tlp:green".into()]);
     let mut all: Vec<Report> = reports(&bench.to(), 25);
     // The next day; and an address of the day before, which is sighted where it is.
     all.push(report(&bench.to(), "45.40.0.1", 86_400));
@@ -317,11 +317,7 @@ fn a_jail_goes_where_it_is_taken() {
         jails: jails.iter().map(|it| (*it).to_owned()).collect(),
         ..bench.configured(EventChoice::Fixed(event.into()))
     };
-    let report = |subject: &str, jail: &str| Report {
-        ban: ban(subject, jail, 0),
-        restored: false,
-        to: None,
-    };
+    let report = |subject: &str, jail: &str| Report::of(ban(subject, jail, 0));
     bench.report(&[
         report("45.33.32.1", "sshd"),
         report("45.33.32.2", "nginx"),
@@ -341,11 +337,7 @@ fn sightings_come_once_an_interval() {
     let bench = Bench::new();
     let mut destination = bench.configured(EventChoice::Fixed(bench.event.clone()));
     destination.sighting_interval = Duration::from_secs(3_600);
-    let at = |jail: &str, second: i64| Report {
-        ban: ban("45.33.32.156", jail, second),
-        restored: false,
-        to: None,
-    };
+    let at = |jail: &str, second: i64| Report::of(ban("45.33.32.156", jail, second));
     // The first is the attribute; the interval runs from the first sighting, by jail.
     let all =
         [at("sshd", 0), at("sshd", 10), at("sshd", 3_000), at("nginx", 3_000), at("sshd", 3_610)];
@@ -430,7 +422,7 @@ fn a_key_that_is_replaced_on_disk_is_used() {
     bench.report(&reports(&to, 2));
     thread::scope(|scope| {
         let delivery = scope.spawn(|| run(setup(bench.state()), &Stop::default()).unwrap());
-        wait_for("a refusal", || bench.server.n_calls("events/restSearch") > 0);
+        wait_for("a refusal", || bench.server.n_calls("warninglists/index") > 0);
         keys::put(bench.state(), &to.url, &to.event, &"the-new-key".to_owned().into()).unwrap();
         assert_eq!(delivery.join().unwrap(), Ended::Empty);
     });

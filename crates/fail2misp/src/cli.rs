@@ -256,6 +256,10 @@ pub(crate) struct Report {
     #[arg(long, value_name = "NAME")]
     pub(crate) action: Option<String>,
 
+    /// The host that bans, where it is not this one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+
     /// The failures that led to the ban
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) failures: u32,
@@ -370,6 +374,24 @@ pub(crate) enum OutboxCommand {
         /// All that were set aside
         #[arg(long, conflicts_with = "ids")]
         all: bool,
+    },
+    /// Lets entries go that wait for it where `[share] review` is set
+    Approve {
+        /// Their numbers, as `list` shows them
+        #[arg(required_unless_present = "all")]
+        ids: Vec<u64>,
+        /// All that wait for it
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+    },
+    /// Shows the very requests that would be sent, but for the key
+    ///
+    /// Until MISP has been asked for a fixed event, its attributes are shown without their uuids.
+    Preview {
+        /// The entries, as `list` shows them [default: all that wait]
+        ids: Vec<u64>,
+        #[command(flatten)]
+        format: Format,
     },
     /// Tells nobody anything until `resume`, across restarts, too
     Pause,

@@ -205,6 +205,9 @@ fn exchange_lines(exchange: &Result<ExchangeStatus, ClientError>) -> String {
             text += &format!(", the oldest for {} s", age.as_secs());
         }
         text += &format!(", {} set aside", it.n_set_aside);
+        if it.n_in_review > 0 {
+            text += &format!(", {} for `outbox approve`", it.n_in_review);
+        }
         if let Some(error) = &it.last_error {
             text += &format!("; {}", escape(error));
         }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use control::exchange::{ExchangeClient, OutboxEntry};
+use control::exchange::{EntryState, ExchangeClient, OutboxEntry, PreviewedCall};
 use serde_json::json;
 
 use crate::cli::{Folders, Format, Outbox, OutboxCommand};
@@ -26,6 +26,14 @@ pub(crate) fn run(folders: &Folders, args: &Outbox, out: &mut dyn Write) -> Outc
             let ids = (!all).then_some(ids.as_slice());
             format!("{}\n", exchange.drop_entries(ids).map_err(asked)?)
         }
+        Some(OutboxCommand::Approve { ids, all }) => {
+            let ids = (!all).then_some(ids.as_slice());
+            format!("{}\n", exchange.approve(ids).map_err(asked)?)
+        }
+        Some(OutboxCommand::Preview { ids, format }) => {
+            let ids = (!ids.is_empty()).then_some(ids.as_slice());
+            previewed(&exchange.preview(ids).map_err(asked)?, *format)
+        }
         Some(OutboxCommand::Pause) => {
             exchange.pause().map_err(asked)?;
             "nobody is told anything until `fail2misp outbox resume`\n".to_owned()
@@ -48,6 +56,28 @@ fn listed(exchange: &mut ExchangeClient, format: Format) -> Result<String, Faile
     })
 }
 
+/// Each call as it would go over the wire, but for the key; a line of JSON for each, else.
+fn previewed(calls: &[PreviewedCall], format: Format) -> String {
+    let human = |call: &PreviewedCall| {
+        let mut text = format!(
+            "# {}\n{} {}\nAuthorization: (the key)\nAccept: application/json\n\
+             Content-Type: application/json\n\n",
+            escape(&call.destination),
+            call.method,
+            escape(&call.url),
+        );
+        if let Some(body) = &call.body {
+            text += &format!("{}\n\n", escape(body));
+        }
+        text
+    };
+    match format.is_json() {
+        true => calls.iter().map(|call| one_line(&json!(call))).collect(),
+        false if calls.is_empty() => "nothing would be sent\n".to_owned(),
+        false => calls.iter().map(human).collect(),
+    }
+}
+
 fn outbox_table(entries: &[OutboxEntry]) -> String {
     let mut table = table(["id", "to", "address", "jail", "banned", "tried", "why"]);
     for entry in entries {
@@ -58,8 +88,16 @@ fn outbox_table(entries: &[OutboxEntry]) -> String {
             escape(&entry.jail),
             local(entry.time),
             entry.n_tried.to_string(),
-            escape(entry.why.as_deref().unwrap_or("")),
+            escape(why(entry)),
         ]);
     }
     format!("{table}\n")
+}
+
+fn why(entry: &OutboxEntry) -> &str {
+    match (entry.why.as_deref(), entry.state) {
+        (Some(why), _) => why,
+        (None, EntryState::InReview) => "waits for `outbox approve`",
+        (None, EntryState::Waits | EntryState::SetAside) => "",
+    }
 }

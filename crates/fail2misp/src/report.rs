@@ -28,7 +28,8 @@ pub(crate) fn run(folders: &Folders, args: &cli::Report) -> Outcome {
     }
     let subject = subject(&args.ip)?;
     let to = addressee(folders, args)?;
-    let report = Report { ban: ban(subject, args)?, restored: false, to };
+    let host = args.host.clone();
+    let report = Report { host, to, ..Report::of(ban(subject, args)?) };
     spool::put(&folders.state, &[report]).map_err(Failed::other_side)?;
     // What is in the spool is safe; that nobody delivers it yet is no reason for fail2ban to think
     // that the report failed.

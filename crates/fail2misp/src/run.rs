@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use exchange::{Destination, GuardSource, Mode};
+use exchange::{Destination, GuardSource, MetricsSetup, Mode};
 use guard::{Firewall, Guard, Memory, Nft, Reloader, Stopper};
 use jail::config::{Configuration, Jail};
 use jiff::tz::TimeZone;
@@ -182,6 +182,10 @@ fn exchange_setup(
     let guard = GuardSource::new(folders.guard_socket());
     exchange::Setup {
         socket: Some(folders.exchange_socket()),
+        metrics: settings
+            .metrics
+            .listen
+            .map(|listen| MetricsSetup { listen, guard: folders.guard_socket() }),
         source: Some(Box::new(guard)),
         ..exchange_base(&folders.state, settings, destinations, Mode::Daemon)
     }
@@ -197,6 +201,7 @@ fn exchange_base(
         destinations,
         site: destinations::site(&settings.share),
         policy: destinations::policy(&settings.share),
+        review: settings.share.review,
         ..exchange::Setup::new(state.to_owned(), mode)
     }
 }

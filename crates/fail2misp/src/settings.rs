@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,27 +30,63 @@ pub(crate) struct Jails {
     pub(crate) path: Option<PathBuf>,
 }
 
-/// `[misp.NAME]`: one destination.
+/// `[misp.NAME]`: one destination. What is not said is as [`exchange::Destination`] has it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Misp {
     pub(crate) url: String,
-    pub(crate) key_file: PathBuf,
+    /// The key's file, or the name of a systemd credential.
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) key_credential: Option<String>,
     /// `daily`, `weekly`, an id or a uuid.
     #[serde(default = "daily", deserialize_with = "text_or_number")]
     pub(crate) event: String,
-    #[serde(default = "yes")]
-    pub(crate) sightings: bool,
-    #[serde(default = "quarter_of_an_hour", deserialize_with = "duration")]
-    pub(crate) publish_every: Duration,
-    #[serde(default)]
-    pub(crate) tags: Vec<String>,
     /// Names of jails, `*` for all.
     #[serde(default = "all_jails")]
     pub(crate) jails: Vec<String>,
-    /// A file of certificates, PEM, that are trusted beside the system's.
+    #[serde(default = "yes")]
+    pub(crate) sightings: bool,
+    /// Whether a sighting tells that a ban has ended.
     #[serde(default)]
+    pub(crate) expirations: bool,
+    /// `as_before`, `always`, `never`.
+    pub(crate) publish: Option<exchange::Publish>,
+    #[serde(default = "quarter_of_an_hour", deserialize_with = "duration")]
+    pub(crate) publish_every: Duration,
+    /// `attribute`, or `object` for the template `fail2ban`.
+    #[serde(default)]
+    pub(crate) context: exchange::Context,
+    pub(crate) comment: Option<String>,
+    #[serde(default, deserialize_with = "some_duration")]
+    pub(crate) last_seen_every: Option<Duration>,
+    #[serde(default)]
+    pub(crate) disable_correlation: bool,
+    /// Of our own events, and on each attribute of a fixed one.
+    pub(crate) tags: Option<Vec<String>>,
+    /// Whether each jail has events of its own.
+    #[serde(default)]
+    pub(crate) by_jail: bool,
+    pub(crate) title: Option<String>,
+    /// 1 high, 2 medium, 3 low, 4 undefined.
+    pub(crate) threat_level: Option<u8>,
+    /// 0 initial, 1 ongoing, 2 completed.
+    pub(crate) analysis: Option<u8>,
+    /// 0 own organisation, 1 community, 2 connected communities, 3 all, 4 a sharing group.
+    pub(crate) distribution: Option<u8>,
+    pub(crate) sharing_group: Option<u64>,
+    pub(crate) max_attributes: Option<u64>,
+    pub(crate) calls_per_minute: Option<u32>,
+    /// Certificates, PEM, that are trusted beside the system's.
     pub(crate) ca_file: Option<PathBuf>,
+    /// Our own certificate and its key, PEM.
+    pub(crate) client_file: Option<PathBuf>,
+    /// `http://`, `https://` or `socks5h://`.
+    pub(crate) proxy: Option<String>,
+    /// `false`: whoever is in between can read the key.
+    #[serde(default = "yes")]
+    pub(crate) verify: bool,
+    #[serde(default, deserialize_with = "some_duration")]
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// `[share]`: who is told, and who never.
@@ -61,8 +98,14 @@ pub(crate) struct Share {
     pub(crate) never: Vec<ipnet::IpNet>,
     pub(crate) allow: Vec<ipnet::IpNet>,
     pub(crate) min_failures: u32,
+    pub(crate) min_hosts: u32,
     #[serde(deserialize_with = "duration")]
     pub(crate) sighting_interval: Duration,
+    /// Offenders on one day, for each destination.
+    pub(crate) max_per_day: u64,
+    /// Whether nothing leaves before `outbox approve`.
+    pub(crate) review: bool,
+    pub(crate) warninglists: Warninglists,
 }
 
 impl Default for Share {
@@ -72,9 +115,22 @@ impl Default for Share {
             never: Vec::new(),
             allow: Vec::new(),
             min_failures: 1,
+            min_hosts: 1,
             sighting_interval: Duration::from_secs(60 * 60),
+            max_per_day: exchange::Budget::default().max_per_day,
+            review: false,
+            warninglists: Warninglists::default(),
         }
     }
+}
+
+/// `[share.warninglists]`: what MISP's lists mean, by patterns of their names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Warninglists {
+    pub(crate) short: Option<Vec<String>>,
+    pub(crate) without_to_ids: Option<Vec<String>>,
+    pub(crate) never: Option<Vec<String>>,
 }
 
 /// `[metrics]`
@@ -83,6 +139,10 @@ impl Default for Share {
 pub(crate) struct Metrics {
     /// The file that guard's numbers are written to, for node_exporter's textfile collector.
     pub(crate) textfile: Option<PathBuf>,
+    /// Where exchange serves the numbers of both halves.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Whether that may be beyond this machine.
+    pub(crate) beyond_loopback: bool,
 }
 
 /// `[log]`
@@ -143,12 +203,70 @@ fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {
         let remedy = known.map_or_else(String::new, |key| format!("; did you mean `{key}`?"));
         wrong(error.span(), format!("{}{remedy}", error.message().replace('\n', " ")))
     })?;
+    match fault(&settings) {
+        Some((table, problem)) => {
+            let at = text.find(&format!("[{table}]"));
+            Err(wrong(at.map(|at| at..at), format!("{table}: {problem}")))
+        }
+        None => Ok(settings),
+    }
+}
+
+/// What no single key shows to be wrong, and in which table.
+fn fault(settings: &Settings) -> Option<(String, String)> {
     let target = settings.log.target.as_deref();
     if let Some(target) = target.filter(|target| log::Target::read(target).is_none()) {
-        let problem = format!("log.target `{target}` is not known; it can be `stderr` or a file");
-        return Err(wrong(None, problem));
+        let problem = format!("the target `{target}` is not known; it can be `stderr` or a file");
+        return Some(("log".into(), problem));
     }
-    Ok(settings)
+    let listen = settings.metrics.listen.filter(|listen| !listen.ip().is_loopback());
+    if let Some(listen) = listen.filter(|_| !settings.metrics.beyond_loopback) {
+        let problem = format!(
+            "{listen} is not loopback, and whoever reaches it reads the numbers; say \
+             `beyond_loopback = true` if that is meant"
+        );
+        return Some(("metrics".into(), problem));
+    }
+    settings
+        .misp
+        .iter()
+        .find_map(|(name, misp)| misp.fault().map(|problem| (format!("misp.{name}"), problem)))
+}
+
+impl Misp {
+    fn fault(&self) -> Option<String> {
+        match (&self.key_file, &self.key_credential) {
+            (None, None) => {
+                return Some(
+                    "no key; name its file by `key_file`, or a systemd credential by \
+                             `key_credential`"
+                        .into(),
+                );
+            }
+            (Some(_), Some(_)) => {
+                return Some("both `key_file` and `key_credential`; keep one of them".into());
+            }
+            _ => {}
+        }
+        let within = [
+            ("threat_level", self.threat_level, 1..=4),
+            ("analysis", self.analysis, 0..=2),
+            ("distribution", self.distribution, 0..=4),
+        ];
+        for (key, value, range) in within {
+            if let Some(value) = value.filter(|value| !range.contains(value)) {
+                let (first, last) = (range.start(), range.end());
+                return Some(format!("`{key}` is {value}; MISP knows {first} to {last}"));
+            }
+        }
+        let is_group = self.distribution == Some(4);
+        if is_group != self.sharing_group.is_some() {
+            return Some("`distribution = 4` and `sharing_group` belong together".into());
+        }
+        let most = exchange::HARD_MAX_ATTRIBUTES;
+        let too_many = self.max_attributes.filter(|max| !(1..=most).contains(max));
+        too_many.map(|max| format!("`max_attributes` is {max}; it can be 1 to {most}"))
+    }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -175,6 +293,10 @@ fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     read.ok_or_else(|| {
         serde::de::Error::custom(format!("`{text}` is no duration; write `15m`, `1h` or `1d`"))
     })
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+    duration(input).map(Some)
 }
 
 fn text_or_number<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
@@ -211,7 +333,8 @@ mod tests {
         check(
             "[share]\nmin_failurs = 3\n",
             "`config.toml` line 2: unknown field `min_failurs`, expected one of `site`, `never`, \
-             `allow`, `min_failures`, `sighting_interval`; did you mean `min_failures`?",
+             `allow`, `min_failures`, `min_hosts`, `sighting_interval`, `max_per_day`, `review`, \
+             `warninglists`; did you mean `min_failures`?",
         );
         check(
             "[share]\nsighting_interval = \"soon\"\n",
@@ -219,8 +342,29 @@ mod tests {
         );
         check(
             "[misp.main]\nurl = \"https://m\"\n",
-            "`config.toml` line 1: missing field `key_file`",
+            "`config.toml` line 1: misp.main: no key; name its file by `key_file`, or a systemd \
+             credential by `key_credential`",
         );
+        let misp = "[misp.main]\nurl = \"https://m\"\nkey_file = \"/k\"\n";
+        check(&format!("{misp}distribution = 4\nsharing_group = 7\n"), "fine");
+        check(
+            &format!("{misp}sharing_group = 7\n"),
+            "`config.toml` line 1: misp.main: `distribution = 4` and `sharing_group` belong together",
+        );
+        check(
+            &format!("{misp}threat_level = 0\n"),
+            "`config.toml` line 1: misp.main: `threat_level` is 0; MISP knows 1 to 4",
+        );
+        check(
+            &format!("{misp}max_attributes = 20000\n"),
+            "`config.toml` line 1: misp.main: `max_attributes` is 20000; it can be 1 to 10000",
+        );
+        check(
+            "[metrics]\nlisten = \"0.0.0.0:9191\"\n",
+            "`config.toml` line 1: metrics: 0.0.0.0:9191 is not loopback, and whoever reaches it \
+             reads the numbers; say `beyond_loopback = true` if that is meant",
+        );
+        check("[metrics]\nlisten = \"127.0.0.1:9191\"\n", "fine");
     }
 
     #[test]

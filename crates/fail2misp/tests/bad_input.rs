@@ -116,7 +116,7 @@ fn configuration_faults_name_file_line_and_remedy() {
     fs::write(dir.join("config.toml"), "[misp.main]\nurl = \"https://misp.example.org\"\n")
         .unwrap();
     let output = program(dir).arg("run").output().unwrap();
-    one_line(&output, 2, &["config.toml` line 1", "missing field `key_file`"]);
+    one_line(&output, 2, &["config.toml` line 1", "name its file by `key_file`"]);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use misp::wire::{Event, Tag};
-use misp::{Misconfigured, MispError, identity, text};
+use misp::wire::Event;
+use misp::{Misconfigured, MispError, identity};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -136,9 +136,13 @@ impl Deliverer {
     fn find_or_make(&mut self, event: &EventRow, now: Timestamp) -> Result<Event, Broken> {
         if let EventChoice::Fixed(name) = &self.row.destination.event {
             let name = name.clone();
+            let tags = self.row.destination.template.tags.clone().unwrap_or_default();
+            self.ensure_tags(&tags)?;
             return Ok(self.client()?.event(&name)?);
         }
         let wanted = self.wanted(event, now.to_zoned(TimeZone::UTC).date());
+        let tags: Vec<_> = wanted.tags.iter().map(|tag| tag.name.clone()).collect();
+        self.ensure_tags(&tags)?;
         match self.client()?.add_event(&wanted)? {
             Some(made) => Ok(made),
             // It was made by us before, or by another host of this site.
@@ -162,31 +166,35 @@ impl Deliverer {
     }
 
     /// What an event of our own is to look like.
-    fn wanted(&self, event: &EventRow, today: Date) -> Event {
-        let template = &self.row.destination.template;
-        let info =
-            template.info.replace("{site}", &self.manner.site).replace("{period}", &event.period);
-        let tags = self.row.destination.tags.iter();
-        Event {
-            uuid: Some(event.uuid),
-            info: text::clean(&info, text::MAX_COMMENT_BYTES),
-            date: Some(self.row.destination.event.first_day(&event.period).unwrap_or(today)),
-            threat_level_id: Some(template.threat_level),
-            analysis: Some(template.analysis),
-            distribution: Some(template.distribution),
-            sharing_group_id: template.sharing_group,
-            tags: tags.map(|name| Tag::from(name.as_str())).collect(),
-            ..Event::default()
+    pub(crate) fn wanted(&self, event: &EventRow, today: Date) -> Event {
+        self.items().event(&event.period, event.uuid, today)
+    }
+
+    /// Makes the tags that MISP lacks, where the key may; says once which are left out.
+    fn ensure_tags(&mut self, wanted: &[String]) -> Result<(), Broken> {
+        if self.has_tags || wanted.is_empty() {
+            return Ok(());
         }
+        let there = self.client()?.tags()?;
+        let is_there = |name: &str| there.iter().any(|tag| tag.name.eq_ignore_ascii_case(name));
+        for name in wanted.iter().filter(|name| !is_there(name)) {
+            match self.client()?.add_tag(name) {
+                Ok(_) => info!(target: LOG, "{}: the tag {name} is made", self.name()),
+                Err(MispError::Misconfigured { why: Misconfigured::NoRight(_), .. }) => warn!(
+                    target: LOG,
+                    "{}: MISP has no tag `{name}` and the key may not make it: it is left out; \
+                     make it at MISP, or enable its taxonomy",
+                    self.name()
+                ),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.has_tags = true;
+        Ok(())
     }
 
     /// How many attributes one event takes; a fixed one takes all.
     fn max_attributes(&self) -> Option<u64> {
-        match self.row.destination.event {
-            EventChoice::Fixed(_) => None,
-            EventChoice::Daily | EventChoice::Weekly => {
-                Some(self.row.destination.template.max_attributes.clamp(1, HARD_MAX_ATTRIBUTES))
-            }
-        }
+        self.row.destination.max_attributes()
     }
 }

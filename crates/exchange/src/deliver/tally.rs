@@ -13,7 +13,7 @@ const MAX_TRIES: u32 = 5;
 /// What a call came to, for one line of the log.
 #[derive(Default)]
 pub(super) struct Tally {
-    pub(super) n_added: usize,
+    pub(super) n_told: usize,
     /// For the first time.
     n_again: usize,
     not_allowed: Option<String>,
@@ -22,6 +22,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Of a call that told one thing.
+    pub(super) fn of_one() -> Self {
+        Self { n_told: 1, ..Self::default() }
+    }
+
     /// Tries a row again later, or sets it aside after the last try.
     pub(super) fn suspect(
         &mut self,
@@ -55,8 +60,8 @@ impl Tally {
     }
 
     pub(super) fn tell(&self, name: &str, what: &str) {
-        if self.n_added > 0 {
-            info!(target: LOG, "{name}: {} {what}", self.n_added);
+        if self.n_told > 0 {
+            info!(target: LOG, "{name}: {} {what}", self.n_told);
         }
         if self.n_again > 0 {
             info!(target: LOG, "{name}: {} not {what} yet, and tried again", self.n_again);

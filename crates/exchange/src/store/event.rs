@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
+use super::outbox::Accepted;
 use super::{Changes, Store, StoreError, time, uuid};
 
 /// An event that we write to.
@@ -29,6 +30,8 @@ pub(crate) struct Known {
     pub(crate) event: i64,
     pub(crate) event_uuid: Uuid,
     pub(crate) uuid: Uuid,
+    /// When it was last seen, as far as MISP was told.
+    pub(crate) last_seen: Timestamp,
     /// An analyst deleted it: that is settled.
     pub(crate) is_deleted: bool,
 }
@@ -53,6 +56,15 @@ impl Store {
         })
     }
 
+    /// An event by its number here.
+    pub(crate) fn event_numbered(&self, id: i64) -> Result<Option<EventRow>, StoreError> {
+        self.look(|db| {
+            db.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?
+                .query_row([id], row)
+                .optional()
+        })
+    }
+
     /// The next event of a destination that is to be published.
     pub(crate) fn next_publish(&self, destination: i64) -> Result<Option<EventRow>, StoreError> {
         self.look(|db| {
@@ -74,20 +86,30 @@ impl Store {
     ) -> Result<Option<Known>, StoreError> {
         self.look(|db| {
             db.prepare_cached(
-                "SELECT e.id, e.uuid, a.uuid, a.is_deleted
+                "SELECT e.id, e.uuid, a.uuid, a.last_seen, a.is_deleted
                  FROM attributes a JOIN events e ON e.id = a.event
                  WHERE a.value = ?2 AND e.destination = ?1 AND e.period >= ?3
                  ORDER BY e.period DESC, e.number DESC LIMIT 1",
             )?
-            .query_row(params![destination, value, since], |row| {
-                Ok(Known {
-                    event: row.get(0)?,
-                    event_uuid: uuid(row, 1)?,
-                    uuid: uuid(row, 2)?,
-                    is_deleted: row.get(3)?,
-                })
-            })
+            .query_row(params![destination, value, since], known)
             .optional()
+        })
+    }
+
+    /// Everywhere that a value is known.
+    pub(crate) fn known_anywhere(
+        &self,
+        destination: i64,
+        value: &str,
+    ) -> Result<Vec<Known>, StoreError> {
+        self.look(|db| {
+            db.prepare_cached(
+                "SELECT e.id, e.uuid, a.uuid, a.last_seen, a.is_deleted
+                 FROM attributes a JOIN events e ON e.id = a.event
+                 WHERE a.value = ?2 AND e.destination = ?1",
+            )?
+            .query_map(params![destination, value], known)?
+            .collect()
         })
     }
 
@@ -198,35 +220,62 @@ impl Changes<'_> {
     pub(crate) fn know(
         &self,
         event: i64,
-        value: &str,
+        ban: &Accepted,
         uuid: Uuid,
         is_deleted: bool,
     ) -> rusqlite::Result<()> {
+        let last_seen = ban.last_seen.as_second();
         self.tx
             .prepare_cached(
-                "INSERT OR REPLACE INTO attributes (value, event, uuid, is_deleted)
-                 VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR REPLACE INTO attributes (value, event, uuid, last_seen, is_deleted)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![value, event, uuid.to_string(), is_deleted])
+            .execute(params![ban.value, event, uuid.to_string(), last_seen, is_deleted])
             .map(drop)
     }
 
-    /// Remembers a sighting.
-    pub(crate) fn sight(
-        &self,
-        event: i64,
-        value: &str,
-        jail: &str,
-        at: Timestamp,
-    ) -> rusqlite::Result<()> {
+    /// The destinations that hold a value.
+    pub(crate) fn holders(&self, value: &str) -> rusqlite::Result<Vec<i64>> {
+        self.tx
+            .prepare_cached(
+                "SELECT DISTINCT e.destination FROM attributes a JOIN events e ON e.id = a.event
+                 WHERE a.value = ?1",
+            )?
+            .query_map([value], |row| row.get(0))?
+            .collect()
+    }
+
+    /// Remembers that MISP was told when a value was last seen.
+    pub(crate) fn saw(&self, event: i64, ban: &Accepted) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached(
+                "UPDATE attributes SET last_seen = max(last_seen, ?3)
+                 WHERE value = ?1 AND event = ?2",
+            )?
+            .execute(params![ban.value, event, ban.last_seen.as_second()])
+            .map(drop)
+    }
+
+    /// Remembers that a value was sighted.
+    pub(crate) fn sight(&self, event: i64, ban: &Accepted) -> rusqlite::Result<()> {
         self.tx
             .prepare_cached(
                 "INSERT INTO sighted (value, event, jail, time) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET time = max(time, excluded.time)",
             )?
-            .execute(params![value, event, jail, at.as_second()])
+            .execute(params![ban.value, event, ban.jail, ban.time.as_second()])
             .map(drop)
     }
+}
+
+fn known(row: &rusqlite::Row<'_>) -> rusqlite::Result<Known> {
+    Ok(Known {
+        event: row.get(0)?,
+        event_uuid: uuid(row, 1)?,
+        uuid: uuid(row, 2)?,
+        last_seen: time(row, 3)?.unwrap_or_default(),
+        is_deleted: row.get(4)?,
+    })
 }
 
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventRow> {

@@ -1,23 +1,43 @@
 //! The outbox: rows go in when a ban is accepted, and out when MISP has said yes.
 
 use jiff::Timestamp;
+use misp::wire::SightingKind;
 use rusqlite::{OptionalExtension, params};
 
 use super::{Changes, Store, StoreError, moment, signed, time};
+use crate::policy::Terms;
 
-/// A ban that was accepted for one destination.
+/// What was accepted for one destination: of nearly every row, that somebody was banned.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Accepted {
     pub(crate) destination: i64,
+    /// What is said of the value.
+    pub(crate) kind: SightingKind,
     /// The subject, as MISP normalises it.
     pub(crate) value: String,
     pub(crate) jail: String,
     pub(crate) time: Timestamp,
+    /// When the ban ends; `None` where it never does, or nobody said.
+    pub(crate) until: Option<Timestamp>,
     pub(crate) first_seen: Timestamp,
     pub(crate) last_seen: Timestamp,
     pub(crate) n_failures: u32,
     /// Whether it becomes a sighting where the value is known.
     pub(crate) sightings: bool,
+    pub(crate) terms: Terms,
+    /// Lines of the log, where the destination is told of them.
+    pub(crate) matches: Option<String>,
+}
+
+/// What a row waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum State {
+    /// Its turn.
+    Due = 0,
+    /// Nothing any more: it was refused for good, and an operator may look at it.
+    Refused = 1,
+    /// An operator's approval.
+    Review = 2,
 }
 
 /// A row of the outbox.
@@ -33,7 +53,7 @@ pub(crate) struct Row {
 pub(crate) struct Listed {
     pub(crate) row: Row,
     pub(crate) next_try: Option<Timestamp>,
-    pub(crate) is_refused: bool,
+    pub(crate) state: State,
     pub(crate) why: Option<String>,
 }
 
@@ -43,10 +63,11 @@ pub(crate) struct Depth {
     pub(crate) n_pending: u64,
     pub(crate) oldest: Option<Timestamp>,
     pub(crate) n_refused: u64,
+    pub(crate) n_in_review: u64,
 }
 
-const COLUMNS: &str = "id, destination, value, jail, time, first_seen, last_seen, n_failures, \
-                       sightings, n_tried, next_try, refused, why";
+const COLUMNS: &str = "id, destination, kind, value, jail, time, until, first_seen, last_seen, \
+                       n_failures, sightings, terms, matches, n_tried, next_try, state, why";
 
 impl Store {
     /// The rows of a destination that are due, oldest first.
@@ -59,7 +80,7 @@ impl Store {
         self.look(|db| {
             db.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM outbox
-                 WHERE destination = ?1 AND refused = 0 AND next_try <= ?2 ORDER BY id LIMIT ?3"
+                 WHERE destination = ?1 AND state = 0 AND next_try <= ?2 ORDER BY id LIMIT ?3"
             ))?
             .query_map(params![destination, now.as_millisecond(), signed(limit as u64)], row)?
             .collect()
@@ -72,7 +93,7 @@ impl Store {
             // Nearly always the oldest is due, and then there is no need to look at all of them.
             let oldest = db
                 .prepare_cached(
-                    "SELECT next_try FROM outbox WHERE destination = ?1 AND refused = 0
+                    "SELECT next_try FROM outbox WHERE destination = ?1 AND state = 0
                      ORDER BY id LIMIT 1",
                 )?
                 .query_row([destination], |row| moment(row, 0))
@@ -81,7 +102,7 @@ impl Store {
             match oldest {
                 Some(at) if at > Timestamp::UNIX_EPOCH => db
                     .prepare_cached(
-                        "SELECT min(next_try) FROM outbox WHERE destination = ?1 AND refused = 0",
+                        "SELECT min(next_try) FROM outbox WHERE destination = ?1 AND state = 0",
                     )?
                     .query_row([destination], |row| moment(row, 0)),
                 found => Ok(found),
@@ -93,14 +114,16 @@ impl Store {
     pub(crate) fn depth(&self, destination: i64) -> Result<Depth, StoreError> {
         self.look(|db| {
             db.prepare_cached(
-                "SELECT count(*) FILTER (WHERE refused = 0), min(accepted) FILTER (WHERE refused = 0),
-                 count(*) FILTER (WHERE refused = 1) FROM outbox WHERE destination = ?1",
+                "SELECT count(*) FILTER (WHERE state = 0), min(accepted) FILTER (WHERE state = 0),
+                 count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state = 2)
+                 FROM outbox WHERE destination = ?1",
             )?
             .query_row([destination], |row| {
                 Ok(Depth {
                     n_pending: row.get::<_, i64>(0)?.unsigned_abs(),
                     oldest: time(row, 1)?,
                     n_refused: row.get::<_, i64>(2)?.unsigned_abs(),
+                    n_in_review: row.get::<_, i64>(3)?.unsigned_abs(),
                 })
             })
         })
@@ -110,34 +133,51 @@ impl Store {
     pub(crate) fn list(&self, limit: u32) -> Result<Vec<Listed>, StoreError> {
         self.look(|db| {
             db.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox ORDER BY id LIMIT ?1"))?
-                .query_map([limit], |found| {
-                    let is_refused = found.get(11)?;
-                    let next_try = if is_refused { None } else { moment(found, 10)? };
-                    Ok(Listed { row: row(found)?, next_try, is_refused, why: found.get(12)? })
-                })?
+                .query_map([limit], listed)?
                 .collect()
+        })
+    }
+
+    /// Rows by their numbers, as far as they are there.
+    pub(crate) fn rows(&self, ids: &[u64]) -> Result<Vec<Listed>, StoreError> {
+        self.look(|db| {
+            let sql = format!("SELECT {COLUMNS} FROM outbox WHERE id = ?1");
+            let mut statement = db.prepare_cached(&sql)?;
+            let found = ids.iter().map(|id| statement.query_row([signed(*id)], listed).optional());
+            found.filter_map(Result::transpose).collect()
         })
     }
 }
 
 impl Changes<'_> {
-    /// Accepts a ban.
-    pub(crate) fn accept(&self, ban: &Accepted, now: Timestamp) -> rusqlite::Result<()> {
+    /// Accepts what is to be told.
+    pub(crate) fn accept(
+        &self,
+        row: &Accepted,
+        state: State,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
         self.tx
             .prepare_cached(
-                "INSERT INTO outbox (destination, value, jail, time, first_seen, last_seen,
-                 n_failures, sightings, accepted) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO outbox (destination, kind, value, jail, time, until, first_seen,
+                 last_seen, n_failures, sightings, terms, matches, accepted, state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?
             .execute(params![
-                ban.destination,
-                ban.value,
-                ban.jail,
-                ban.time.as_second(),
-                ban.first_seen.as_second(),
-                ban.last_seen.as_second(),
-                ban.n_failures,
-                ban.sightings,
+                row.destination,
+                row.kind.number(),
+                row.value,
+                row.jail,
+                row.time.as_second(),
+                row.until.map(Timestamp::as_second),
+                row.first_seen.as_second(),
+                row.last_seen.as_second(),
+                row.n_failures,
+                row.sightings,
+                row.terms as u8,
+                row.matches,
                 now.as_second(),
+                state as u8,
             ])
             .map(drop)
     }
@@ -161,7 +201,7 @@ impl Changes<'_> {
     pub(crate) fn refuse(&self, row: i64, why: &str) -> rusqlite::Result<()> {
         self.tx
             .prepare_cached(
-                "UPDATE outbox SET n_tried = n_tried + 1, refused = 1, why = ?2 WHERE id = ?1",
+                "UPDATE outbox SET n_tried = n_tried + 1, state = 1, why = ?2 WHERE id = ?1",
             )?
             .execute(params![row, why])
             .map(drop)
@@ -171,17 +211,33 @@ impl Changes<'_> {
     pub(crate) fn retry(&self, rows: Option<&[u64]>) -> rusqlite::Result<u64> {
         // The destination as well: whoever retries does not want to wait for its next try.
         self.tx.execute("UPDATE destinations SET next_try = NULL", [])?;
-        self.for_each(rows, "UPDATE outbox SET refused = 0, n_tried = 0, next_try = 0, why = NULL")
+        // What waits for approval is not approved by a retry.
+        let set = "UPDATE outbox SET state = iif(state = 1, 0, state), n_tried = 0, next_try = 0,
+                   why = NULL";
+        self.for_each(rows, set, State::Refused)
     }
 
     /// Forgets rows, all that were set aside where none is named; tells how many.
     pub(crate) fn forget(&self, rows: Option<&[u64]>) -> rusqlite::Result<u64> {
-        self.for_each(rows, "DELETE FROM outbox")
+        self.for_each(rows, "DELETE FROM outbox", State::Refused)
     }
 
-    fn for_each(&self, rows: Option<&[u64]>, verb: &str) -> rusqlite::Result<u64> {
+    /// Lets rows go that waited for approval, all of them where none is named; tells how many.
+    pub(crate) fn approve(&self, rows: Option<&[u64]>) -> rusqlite::Result<u64> {
+        let set = "UPDATE outbox SET state = iif(state = 2, 0, state)";
+        self.for_each(rows, set, State::Review)
+    }
+
+    /// Does something to the rows of these numbers, or to all in a state.
+    fn for_each(
+        &self,
+        rows: Option<&[u64]>,
+        verb: &str,
+        otherwise: State,
+    ) -> rusqlite::Result<u64> {
         let Some(rows) = rows else {
-            return Ok(self.tx.execute(&format!("{verb} WHERE refused = 1"), [])? as u64);
+            let sql = format!("{verb} WHERE state = ?1");
+            return Ok(self.tx.execute(&sql, [otherwise as u8])? as u64);
         };
         let mut statement = self.tx.prepare_cached(&format!("{verb} WHERE id = ?1"))?;
         let mut n = 0;
@@ -191,13 +247,60 @@ impl Changes<'_> {
         Ok(n)
     }
 
-    /// Every value that waits, with the failures it stands for.
+    /// Every ban that waits, with the failures it stands for.
     pub(crate) fn pending(&self) -> rusqlite::Result<Vec<(i64, String, u32)>> {
         self.tx
-            .prepare("SELECT id, value, n_failures FROM outbox WHERE refused = 0")?
+            .prepare("SELECT id, value, n_failures FROM outbox WHERE state <> 1 AND kind = 0")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect()
     }
+
+    /// Changes on what terms a row is told.
+    pub(crate) fn set_terms(&self, row: i64, terms: Terms) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached("UPDATE outbox SET terms = ?2 WHERE id = ?1 AND terms <> ?2")?
+            .execute(params![row, terms as u8])
+            .map(drop)
+    }
+
+    /// Takes back what waits of a value: whatever it said is a mistake.
+    pub(crate) fn retract(&self, value: &str) -> rusqlite::Result<()> {
+        self.tx.execute("DELETE FROM expirations WHERE value = ?1", [value])?;
+        self.tx.execute("DELETE FROM outbox WHERE value = ?1 AND kind <> 1", [value]).map(drop)
+    }
+
+    /// Remembers when a ban ends that MISP is to be told of.
+    pub(crate) fn expect_end(&self, row: &Accepted, until: Timestamp) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached(
+                "INSERT INTO expirations (destination, value, jail, at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET jail = excluded.jail, at = max(at, excluded.at)",
+            )?
+            .execute(params![row.destination, row.value, row.jail, until.as_second()])
+            .map(drop)
+    }
+
+    /// Puts the ends of bans into the outbox that have come; tells how many.
+    pub(crate) fn end_bans(&self, now: Timestamp) -> rusqlite::Result<usize> {
+        let ended = self.tx.execute(
+            "INSERT INTO outbox (destination, kind, value, jail, time, first_seen, last_seen,
+             n_failures, sightings, accepted)
+             SELECT destination, 2, value, jail, at, at, at, 0, 1, ?1 FROM expirations WHERE at <= ?1",
+            [now.as_second()],
+        )?;
+        self.tx.execute("DELETE FROM expirations WHERE at <= ?1", [now.as_second()])?;
+        Ok(ended)
+    }
+}
+
+fn listed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Listed> {
+    let state = match row.get(15)? {
+        0_u8 => State::Due,
+        1 => State::Refused,
+        _ => State::Review,
+    };
+    let next_try = if state == State::Due { moment(row, 14)? } else { None };
+    Ok(Listed { row: self::row(row)?, next_try, state, why: row.get(16)? })
 }
 
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
@@ -206,14 +309,26 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         id: row.get(0)?,
         ban: Accepted {
             destination: row.get(1)?,
-            value: row.get(2)?,
-            jail: row.get(3)?,
-            time: at(4)?,
-            first_seen: at(5)?,
-            last_seen: at(6)?,
-            n_failures: row.get(7)?,
-            sightings: row.get(8)?,
+            kind: match row.get(2)? {
+                0_u8 => SightingKind::Seen,
+                1 => SightingKind::FalsePositive,
+                _ => SightingKind::Expiration,
+            },
+            value: row.get(3)?,
+            jail: row.get(4)?,
+            time: at(5)?,
+            until: time(row, 6)?,
+            first_seen: at(7)?,
+            last_seen: at(8)?,
+            n_failures: row.get(9)?,
+            sightings: row.get(10)?,
+            terms: match row.get(11)? {
+                0_u8 => Terms::Full,
+                1 => Terms::WithoutToIds,
+                _ => Terms::Short,
+            },
+            matches: row.get(12)?,
         },
-        n_tried: row.get(9)?,
+        n_tried: row.get(13)?,
     })
 }

@@ -10,27 +10,50 @@ CREATE TABLE destinations (
     n_failed     INTEGER NOT NULL DEFAULT 0,
     next_try     INTEGER,              -- epoch milliseconds; every other time is in seconds
     why          TEXT,
-    last_success INTEGER
+    last_success INTEGER,
+    day          TEXT NOT NULL DEFAULT '', -- of the daily budget (UTC)
+    n_told       INTEGER NOT NULL DEFAULT 0 -- offenders on that day
 ) STRICT;
 
 CREATE TABLE outbox (
     id          INTEGER PRIMARY KEY AUTOINCREMENT, -- order of acceptance, never used again
     destination INTEGER NOT NULL REFERENCES destinations (id),
+    kind        INTEGER NOT NULL DEFAULT 0, -- 0 seen, 1 a false positive, 2 the ban has ended
     value       TEXT NOT NULL,
     jail        TEXT NOT NULL,
     time        INTEGER NOT NULL,
+    until       INTEGER,                    -- when the ban ends
     first_seen  INTEGER NOT NULL,
     last_seen   INTEGER NOT NULL,
     n_failures  INTEGER NOT NULL,
     sightings   INTEGER NOT NULL,
+    terms       INTEGER NOT NULL DEFAULT 0, -- 0 in full, 1 without to_ids, 2 for a short while
+    matches     TEXT,                       -- only where the comment asks for lines of the log
     accepted    INTEGER NOT NULL,
     n_tried     INTEGER NOT NULL DEFAULT 0,
     next_try    INTEGER NOT NULL DEFAULT 0, -- epoch milliseconds
-    refused     INTEGER NOT NULL DEFAULT 0,
+    state       INTEGER NOT NULL DEFAULT 0, -- 0 waits, 1 refused, 2 waits for `outbox approve`
     why         TEXT
 ) STRICT;
 
-CREATE INDEX outbox_due ON outbox (destination, refused, id);
+CREATE INDEX outbox_due ON outbox (destination, state, id);
+
+CREATE TABLE expirations ( -- bans that end, where MISP is told of it
+    destination INTEGER NOT NULL REFERENCES destinations (id),
+    value       TEXT NOT NULL,
+    jail        TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (destination, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX expirations_due ON expirations (at);
+
+CREATE TABLE witnesses ( -- hosts that banned a value, where more than one must have
+    value TEXT NOT NULL,
+    host  TEXT NOT NULL,
+    time  INTEGER NOT NULL,
+    PRIMARY KEY (value, host)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
     id            INTEGER PRIMARY KEY,
@@ -52,6 +75,7 @@ CREATE TABLE attributes (
     value      TEXT NOT NULL,
     event      INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
     uuid       TEXT NOT NULL,
+    last_seen  INTEGER NOT NULL DEFAULT 0, -- as MISP was told
     is_deleted INTEGER NOT NULL DEFAULT 0, -- by an analyst: settled, never added again
     PRIMARY KEY (value, event)
 ) STRICT, WITHOUT ROWID;

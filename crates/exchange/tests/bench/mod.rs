@@ -97,7 +97,7 @@ pub(crate) fn ban(subject: &str, jail: &str, second: i64) -> Ban {
 }
 
 pub(crate) fn report(to: &Addressee, subject: &str, second: i64) -> Report {
-    Report { ban: ban(subject, "sshd", second), restored: false, to: Some(to.clone()) }
+    Report { to: Some(to.clone()), ..Report::of(ban(subject, "sshd", second)) }
 }
 
 /// Bans of as many different addresses, a second apart.

@@ -88,6 +88,9 @@ pub(crate) struct Attribute {
     pub(crate) first_seen: Value,
     pub(crate) last_seen: Value,
     pub(crate) tags: Vec<String>,
+    pub(crate) to_ids: bool,
+    /// Of the object that it is a part of.
+    pub(crate) object: Option<Value>,
     pub(crate) is_deleted: bool,
 }
 
@@ -117,6 +120,7 @@ pub(crate) struct Sighting {
     pub(crate) attribute_uuid: String,
     pub(crate) source: String,
     pub(crate) time: String,
+    pub(crate) kind: String,
 }
 
 #[derive(Default)]
@@ -126,8 +130,12 @@ pub(crate) struct State {
     sighting_uuids: HashSet<String>,
     attribute_uuids: HashSet<String>,
     pub(crate) blocked: HashSet<String>,
+    pub(crate) tags: Vec<String>,
+    /// Name and entries of each, all of the kind `cidr`.
+    pub(crate) warninglists: Vec<(&'static str, Vec<&'static str>)>,
     pub(crate) key: String,
-    /// Rights that the key has not: `sightings`, `publish`, `bulk` (the call does not exist).
+    /// Rights that the key has not: `sightings`, `publish`, `tags`, `edit`, `bulk` (the call does
+    /// not exist).
     pub(crate) lacks: HashSet<&'static str>,
     /// What the next calls come to, before anything else.
     pub(crate) troubles: Vec<Trouble>,
@@ -427,6 +435,7 @@ fn answer(state: &mut State, request: &Request) -> (u16, Value) {
                         attribute_uuid: text("attribute_uuid"),
                         source: text("source"),
                         time: text("date_sighting"),
+                        kind: text("type"),
                     });
                 }
             }
@@ -448,6 +457,7 @@ fn answer(state: &mut State, request: &Request) -> (u16, Value) {
                         attribute_uuid: attribute.uuid.clone(),
                         source: String::new(),
                         time: String::new(),
+                        kind: body["type"].as_str().unwrap().to_owned(),
                     });
                 }
             }
@@ -457,6 +467,36 @@ fn answer(state: &mut State, request: &Request) -> (u16, Value) {
                 0 => (200, json!({ "message": none })),
                 _ => (200, json!({"Sighting": {"id": "1"}})),
             }
+        }
+        "attributes/edit" if state.lacks.contains("edit") => fault(403, no_right),
+        "attributes/edit" => edit_attribute(state, &argument, &body),
+        "objects/add" => add_object(state, &argument, &body["Object"]),
+        "tags/index" => {
+            let tags: Vec<_> = state.tags.iter().map(|name| json!({"name": name})).collect();
+            (200, json!({"Tag": tags}))
+        }
+        "tags/add" if state.lacks.contains("tags") => fault(403, no_right),
+        "tags/add" => {
+            let name = body["name"].as_str().unwrap().to_owned();
+            state.tags.push(name.clone());
+            (200, json!({"Tag": {"id": "7", "name": name}}))
+        }
+        "warninglists/index" => {
+            let list = |(id, (name, _)): (usize, &(&str, _))| {
+                json!({"Warninglist": {"id": id.to_string(), "name": name, "type": "cidr",
+                       "version": "3"}})
+            };
+            let lists: Vec<_> = state.warninglists.iter().enumerate().map(list).collect();
+            (200, json!({"Warninglists": lists}))
+        }
+        "warninglists/view" => {
+            let (name, entries) = &state.warninglists[argument.parse::<usize>().unwrap()];
+            let entries: Vec<_> = entries.iter().map(|it| json!({"value": it})).collect();
+            (
+                200,
+                json!({"Warninglist": {"id": argument, "name": name, "type": "cidr",
+                         "version": "3", "WarninglistEntry": entries}}),
+            )
         }
         other => panic!("the stand-in knows no `{other}`"),
     }
@@ -526,6 +566,8 @@ fn add_to(event: Option<&mut Event>, items: &[Value], taken: &mut HashSet<String
             first_seen: item["first_seen"].clone(),
             last_seen: item["last_seen"].clone(),
             tags: tags.map(|tag| tag["name"].as_str().unwrap().to_owned()).collect(),
+            to_ids: item["to_ids"].as_bool().unwrap(),
+            object: None,
             is_deleted: false,
         };
         saved.push(attribute_shown(&attribute));
@@ -555,6 +597,54 @@ fn add_to(event: Option<&mut Event>, items: &[Value], taken: &mut HashSet<String
     }
 }
 
+fn edit_attribute(state: &mut State, uuid: &str, change: &Value) -> (u16, Value) {
+    for event in &mut state.events {
+        let found = event.attributes.iter_mut().find(|it| it.uuid == uuid && !it.is_deleted);
+        let Some(attribute) = found else { continue };
+        if let Some(to_ids) = change["to_ids"].as_bool() {
+            attribute.to_ids = to_ids;
+        }
+        if !change["last_seen"].is_null() {
+            attribute.last_seen = change["last_seen"].clone();
+        }
+        event.published = false;
+        return (200, json!({"Attribute": attribute_shown(attribute)}));
+    }
+    let text = "Invalid attribute";
+    (404, json!({"name": text, "message": text, "url": "/attributes/edit"}))
+}
+
+/// MISP looks for no duplicates among the parts of objects.
+fn add_object(state: &mut State, event: &str, object: &Value) -> (u16, Value) {
+    let parts = object["Attribute"].as_array().unwrap();
+    for required in ["banned-ip", "attack-type", "processing-timestamp"] {
+        assert!(parts.iter().any(|part| part["object_relation"] == required), "{object}");
+    }
+    let address = parts.iter().find(|part| part["object_relation"] == "banned-ip").unwrap();
+    let Some(event) = event_mut(state, event) else {
+        return (404, json!({"name": "Invalid event", "message": "Invalid event", "url": "/"}));
+    };
+    let text = |name: &str| address[name].as_str().unwrap_or_default().to_owned();
+    let attribute = Attribute {
+        uuid: text("uuid"),
+        value: text("value"),
+        kind: text("type"),
+        comment: object["comment"].as_str().unwrap().to_owned(),
+        first_seen: address["first_seen"].clone(),
+        last_seen: address["last_seen"].clone(),
+        tags: Vec::new(),
+        to_ids: address["to_ids"].as_bool().unwrap(),
+        object: Some(object.clone()),
+        is_deleted: false,
+    };
+    event.places.insert(attribute.value.clone(), event.attributes.len());
+    event.published = false;
+    let uuid = attribute.uuid.clone();
+    event.attributes.push(attribute);
+    state.attribute_uuids.insert(uuid);
+    (200, json!({"Object": {"id": "1"}}))
+}
+
 fn event_mut<'a>(state: &'a mut State, name: &str) -> Option<&'a mut Event> {
     state.events.iter_mut().find(|it| it.id.to_string() == name || it.uuid == name)
 }
@@ -573,6 +663,6 @@ fn attribute_shown(attribute: &Attribute) -> Value {
         "id": "1", "event_id": "1", "type": attribute.kind, "value": attribute.value,
         "uuid": attribute.uuid, "comment": attribute.comment,
         "first_seen": attribute.first_seen, "last_seen": attribute.last_seen,
-        "to_ids": true, "object_relation": null, "deleted": attribute.is_deleted,
+        "to_ids": attribute.to_ids, "object_relation": null, "deleted": attribute.is_deleted,
     })
 }

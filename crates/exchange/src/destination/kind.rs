@@ -1,0 +1,119 @@
+//! What a jail watches for, as far as it matters to who reads our events: by the jail's name.
+
+use crate::pattern::matches;
+
+/// What kind of offence a jail bans for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum JailKind {
+    /// Guessing at passwords, which most jails watch for.
+    Login,
+    /// Looking for what may be exploited.
+    Scan,
+    /// Knocking where nobody has business.
+    Decoy,
+}
+
+/// The names of fail2ban's own jails for scans, and what such jails are usually called.
+const SCANS: [&str; 14] = [
+    "*scan*",
+    "*botsearch*",
+    "*badbots*",
+    "*bots",
+    "*noscript*",
+    "*nohome*",
+    "*overflows*",
+    "*fakegooglebot*",
+    "*shellshock*",
+    "*modsecurity*",
+    "*url-fopen*",
+    "*bad-request*",
+    "*forbidden*",
+    "portsentry",
+];
+
+/// Decoys report to jails of this name; `honeypot` is what others call theirs.
+const DECOYS: [&str; 2] = ["decoy-*", "*honeypot*"];
+
+impl JailKind {
+    /// The kind of a jail.
+    pub(crate) fn of(jail: &str) -> Self {
+        let is_one_of = |patterns: &[&str]| patterns.iter().any(|it| matches(it, jail));
+        if is_one_of(&DECOYS) {
+            Self::Decoy
+        } else if is_one_of(&SCANS) {
+            Self::Scan
+        } else {
+            Self::Login
+        }
+    }
+
+    /// Its word in the name of a period; most events are of the first kind, and need none.
+    pub(crate) fn group(self) -> &'static str {
+        match self {
+            Self::Login => "",
+            Self::Scan => "scan",
+            Self::Decoy => "decoy",
+        }
+    }
+
+    /// The kind of a word that [`Self::group`] gave.
+    pub(crate) fn of_group(group: &str) -> Self {
+        match group {
+            "scan" => Self::Scan,
+            "decoy" => Self::Decoy,
+            _ => Self::Login,
+        }
+    }
+
+    /// What its events tell of.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Self::Login => "Login attempts",
+            Self::Scan => "Scans",
+            Self::Decoy => "Honeypot contacts",
+        }
+    }
+
+    /// The tags of its events: RSIT, ATT&CK, and for decoys the taxonomy of honeypots.
+    pub(crate) fn tags(self) -> &'static [&'static str] {
+        match self {
+            Self::Login => &[
+                "rsit:intrusion-attempts=\"brute-force\"",
+                "misp-galaxy:mitre-attack-pattern=\"Brute Force - T1110\"",
+            ],
+            Self::Scan => &[
+                "rsit:information-gathering=\"scanner\"",
+                "misp-galaxy:mitre-attack-pattern=\"Active Scanning - T1595\"",
+            ],
+            Self::Decoy => &[
+                "rsit:intrusion-attempts=\"brute-force\"",
+                "cssa:origin=\"honeypot\"",
+                "honeypot-basic:interaction-level=\"low\"",
+                "honeypot-basic:data-capture=\"attacks\"",
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(jail: &str, want: JailKind) {
+        assert_eq!(JailKind::of(jail), want, "{jail}");
+        assert_eq!(JailKind::of_group(want.group()), want);
+    }
+
+    #[test]
+    fn kinds() {
+        check("sshd", JailKind::Login);
+        check("dovecot", JailKind::Login);
+        check("recidive", JailKind::Login);
+        check("nginx-botsearch", JailKind::Scan);
+        check("apache-badbots", JailKind::Scan);
+        check("portscan", JailKind::Scan);
+        check("decoy-ssh", JailKind::Decoy);
+        check("ssh-honeypot", JailKind::Decoy);
+    }
+}
