@@ -4,6 +4,7 @@
 //! remembers. One suite of tests (`tests/firewall.rs`) runs over all of them.
 
 pub mod blocking;
+pub mod ipset;
 pub mod memory;
 mod nets;
 pub mod nft;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use blocking::{Blocking, BlockingError, Hook, Ports, Rule, Verdict};
+pub use ipset::Ipset;
 pub use memory::Memory;
 pub use nft::Nft;
 
@@ -168,6 +170,17 @@ pub enum FirewallError {
     Refused {
         /// Its own words, on one line.
         said: String,
+    },
+    /// A set is full.
+    #[error(
+        "a set of the firewall is full, {max} is the most: {said}; make `bantime` shorter, or ban \
+         prefixes instead of their addresses"
+    )]
+    Full {
+        /// Its own words, on one line.
+        said: String,
+        /// What it holds.
+        max: u32,
     },
     /// It could not be spoken to.
     #[error("speaking to the firewall failed")]

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use guard::firewall::{
-    Blocking, Change, Firewall, FirewallError, Hook, Look, Memory, Nft, Ports, Rule, Verdict,
+    Blocking, Change, Firewall, FirewallError, Hook, Ipset, Look, Memory, Nft, Ports, Rule, Verdict,
 };
 use ipnet::IpNet;
 use jail::Subject;
@@ -28,6 +28,7 @@ fn over_all(test: fn(&mut dyn Firewall)) {
 fn over_kernels(test: fn(&mut dyn Firewall)) {
     netns::within(move || test(&mut Nft::new()));
     netns::within(move || test(&mut Nft::by_program()));
+    netns::within(move || test(&mut Ipset::new()));
 }
 
 fn blocking(jail: &str, ports: &[&str]) -> Blocking {
@@ -326,5 +327,46 @@ fn a_crash_in_the_middle_leaves_the_old_bans_and_heals() {
         let listing = String::from_utf8(listing).unwrap();
         assert_eq!(listing.matches("set addr4").count(), 1, "{listing}");
         assert!(!listing.contains("192.0.2.77"), "{listing}");
+    });
+}
+
+#[test]
+fn the_older_way_notices_what_others_do_to_it() {
+    netns::within(|| {
+        let mut firewall = Ipset::new();
+        let bans = [ban("sshd", "192.0.2.1", None), ban("sshd", "2001:db8::/64", None)];
+        let run = |words: &str| {
+            let (program, args) = words.split_once(' ').unwrap();
+            assert!(Command::new(program).args(args.split(' ')).status().unwrap().success());
+        };
+        for ruin in ["iptables -F INPUT", "ip6tables -F fail2misp-input", "iptables -F"] {
+            firewall.rebuild(&[blocking("sshd", &["ssh"])], &bans).unwrap();
+            assert_eq!(firewall.look().unwrap(), Look::Touched);
+            run(ruin);
+            assert_eq!(firewall.look().unwrap(), Look::Gone, "{ruin}");
+        }
+        firewall.rebuild(&[blocking("sshd", &["ssh"])], &bans).unwrap();
+        run("ipset flush f2m4-4-0-sshd");
+        assert_eq!(firewall.look().unwrap(), Look::Touched);
+        check(&mut firewall, &[("sshd", "2001:db8::/64")]);
+        // Nothing is left behind, and nothing of others is touched.
+        run("iptables -A INPUT -s 192.0.2.9 -j DROP");
+        firewall.remove().unwrap();
+        let rules = Command::new("iptables-save").output().unwrap().stdout;
+        let rules = String::from_utf8(rules).unwrap();
+        assert!(rules.contains("192.0.2.9") && !rules.contains("fail2misp"), "{rules}");
+        assert!(Command::new("ipset").arg("save").output().unwrap().stdout.is_empty());
+    });
+}
+
+#[test]
+fn a_full_set_is_said() {
+    netns::within(|| {
+        let mut firewall = Ipset::with_room_for(2);
+        firewall.rebuild(&[blocking("sshd", &["ssh"])], &[]).unwrap();
+        let bans: Vec<Change> =
+            (0..200).map(|n| ban("sshd", &format!("192.0.2.{n}"), None)).collect();
+        let error = firewall.apply(&bans).unwrap_err();
+        assert!(matches!(error, FirewallError::Full { max: 2, .. }), "{error}");
     });
 }
