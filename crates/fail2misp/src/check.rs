@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cli::{Folders, Format};
 use crate::destinations;
 use crate::exit::{Code, Failed, Outcome, escape};
+use crate::firewall::{self, Actions};
 use crate::jails::{self, Source};
 use crate::logs;
 use crate::settings;
@@ -17,7 +18,7 @@ use crate::settings;
 pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Outcome {
     let settings = settings::read(&folders.config).map_err(Failed::usage)?;
     let source = Source::find(folders, &settings);
-    let mut configuration = source.read();
+    let mut configuration = source.read(settings.guard);
     let (starting, broken): (Vec<_>, Vec<_>) =
         configuration.jails.into_iter().map(compiled).partition(Result::is_ok);
     let jails: Vec<Jail> = starting.into_iter().flatten().collect();
@@ -25,6 +26,8 @@ pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Out
     let unusable = destinations::check(&settings, &source, &jails);
     let mut faults = configuration.faults;
     faults.extend(jails.iter().filter_map(logs::awaited));
+
+    let actions = Actions::of(&jails);
 
     let mut say = |text: String| writeln!(out, "{text}").map_err(Failed::other_side);
     if format.is_json() {
@@ -35,7 +38,8 @@ pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Out
             say(json!({"problem": escape(&format!("{error:#}"))}).to_string())?;
         }
         let names: Vec<_> = jails.iter().map(|jail| &jail.name).collect();
-        say(json!({"jails": names}).to_string())?;
+        let Actions { native, commands } = actions;
+        say(json!({"jails": names, "native": native, "commands": commands}).to_string())?;
     } else {
         for fault in &faults {
             say(jails::describe(fault))?;
@@ -53,15 +57,22 @@ pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Out
             ),
         };
         say(words)?;
+        for (what, actions) in
+            [("taken natively", actions.native), ("run as commands", actions.commands)]
+        {
+            if !actions.is_empty() {
+                say(escape(&format!("{what}: {}", firewall::in_words(&actions))))?;
+            }
+        }
     }
     let a_jail_cannot_start = faults.iter().any(|fault| fault.jail.is_some());
     Ok(if a_jail_cannot_start || !unusable.is_empty() { Code::Usage } else { Code::Done })
 }
 
-/// The jail, if its expressions compile.
+/// The jail, if its expressions compile and its actions are understood.
 fn compiled(jail: Jail) -> Result<Jail, Fault> {
     match scan::Filter::compile(&jail.filter) {
-        Ok(_) => Ok(jail),
+        Ok(_) => firewall::fault(&jail).map_or(Ok(jail), Err),
         Err(error) => Err(Fault {
             place: jail.places.get("filter").cloned(),
             problem: error.to_string(),

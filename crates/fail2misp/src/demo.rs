@@ -28,7 +28,7 @@ use crate::disk::BuiltIn;
 use crate::exit::{Code, Failed, Outcome, escape};
 use crate::jails::{self, Source};
 use crate::operator::{local, table};
-use crate::{log, netns, signals};
+use crate::{log, netns, settings, signals};
 
 /// A morning's auth.log: two users who may, four attackers who may not.
 const SAMPLE: &str = include_str!("demo/auth.log");
@@ -145,7 +145,7 @@ impl<S> Drop for Part<S> {
 fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Guard, String)> {
     let local = format!("{JAIL_LOCAL}[sshd]\nenabled = true\nlogpath = {}\n", log.display());
     let source = Source::BuiltIn(BuiltIn { overlay: [("jail.local".into(), local)].into() });
-    let configuration = source.read();
+    let configuration = source.read(settings::Guard::default());
     if let Some(fault) = configuration.faults.first() {
         bail!("the built-in jails: {}", jails::describe(fault));
     }

@@ -12,9 +12,10 @@ use scan::FilterSpec;
 use crate::cli::Folders;
 use crate::disk::{BuiltIn, Disk};
 use crate::exit::escape;
+use crate::firewall;
 use crate::logs;
 use crate::misp_action;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 /// Where fail2ban keeps its configuration on every system that has it.
 const FAIL2BAN: &str = "/etc/fail2ban";
@@ -49,9 +50,11 @@ impl Source {
         }
     }
 
-    /// Reads all enabled jails; those that read the journal where there are no logs do so.
-    pub(crate) fn read(&self) -> Configuration {
+    /// Reads all enabled jails; those that read the journal where there are no logs do so. Our own
+    /// configuration says whose actions are left to their commands.
+    pub(crate) fn read(&self, guard: settings::Guard) -> Configuration {
         let mut configuration = config::read(self.files(), self.root(), Select::Enabled);
+        firewall::leave_to_commands(guard, &mut configuration.jails);
         let jails = std::mem::take(&mut configuration.jails);
         for jail in jails.into_iter().map(here) {
             match logs::settle(jail) {

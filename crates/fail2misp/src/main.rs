@@ -8,6 +8,7 @@ mod demo;
 mod destinations;
 mod disk;
 mod exit;
+mod firewall;
 mod jails;
 mod lines;
 mod log;

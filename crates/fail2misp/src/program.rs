@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::jails::{self, Source};
 use crate::log::{Log, Target};
+use crate::settings;
 
 /// Lines of a ban that fail2ban keeps in its database where nobody says it.
 const DB_MAX_MATCHES: i64 = 10;
@@ -18,6 +19,7 @@ const DB_MAX_MATCHES: i64 = 10;
 /// The program around guard.
 pub(crate) struct Surroundings {
     pub(crate) source: Source,
+    pub(crate) settings: settings::Guard,
     pub(crate) log: Log,
     /// `[Definition]` of fail2ban.conf.
     pub(crate) server: BTreeMap<String, String>,
@@ -33,7 +35,7 @@ impl fmt::Debug for Surroundings {
 
 impl guard::Program for Surroundings {
     fn jails(&self) -> Result<(Vec<Jail>, Vec<DisabledJail>), String> {
-        let Configuration { jails, faults, .. } = self.source.read();
+        let Configuration { jails, faults, .. } = self.source.read(self.settings);
         for fault in faults.iter().filter(|it| it.jail.is_none()) {
             tracing::warn!(target: "fail2misp", "{}", jails::describe(fault));
         }

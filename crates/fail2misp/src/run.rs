@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use exchange::{Destination, GuardSource, MetricsSetup, Mode};
-use guard::{Firewall, Guard, Memory, Nft, Reloader, Stopper};
+use guard::{Guard, Reloader, Stopper};
 use jail::config::{Configuration, Jail};
 use jiff::tz::TimeZone;
 use tracing::{error, info, warn};
@@ -17,9 +17,9 @@ use crate::exit::{Code, Failed, Outcome, escape};
 use crate::jails::{self, Source};
 use crate::log::{self, Log};
 use crate::program::{self, Surroundings};
-use crate::settings::{self, Settings};
+use crate::settings::{self, FirewallChoice, Settings};
 use crate::textfile::Textfile;
-use crate::{deliver, destinations, signals};
+use crate::{deliver, destinations, firewall, signals};
 
 /// The target of what neither half says.
 const LOG: &str = "fail2misp";
@@ -32,7 +32,7 @@ const DELIVER_AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
     let settings = settings::read(&folders.config).map_err(Failed::usage)?;
     let source = Source::find(folders, &settings);
-    let configuration = source.read();
+    let configuration = source.read(settings.guard);
     let log = begin_log(&settings, &configuration, args.dry_run);
     for fault in &configuration.faults {
         match &fault.jail {
@@ -54,8 +54,9 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
         true => Some(exchange_setup(folders, &settings, &source, &configuration.jails)),
         false => None,
     };
-    let guard =
-        halves.guard.then(|| guard_setup(folders, source, configuration, log, args.dry_run));
+    let guard = halves
+        .guard
+        .then(|| guard_setup(folders, settings.guard, source, configuration, log, args.dry_run));
     // A dry run has no socket to ask at.
     let textfile = settings.metrics.textfile.filter(|_| halves.guard && !args.dry_run);
     let textfile = textfile.map(|path| Textfile::start(path, folders.guard_socket()));
@@ -137,23 +138,23 @@ fn begin_log(settings: &Settings, configuration: &Configuration, is_dry: bool) -
 
 fn guard_setup(
     folders: &Folders,
+    settings: settings::Guard,
     source: Source,
     configuration: Configuration,
     log: Log,
     is_dry: bool,
 ) -> guard::Setup {
-    let firewall: Box<dyn Firewall> =
-        if is_dry { Box::new(Memory::default()) } else { Box::new(Nft::default()) };
+    let choice = if is_dry { FirewallChoice::Memory } else { settings.firewall };
     // A dry run may stand beside a live daemon, and leaves its memory and its socket alone.
     let state = (!is_dry).then(|| folders.state.join("guard"));
     let database = state.as_ref().map(|it| it.join("guard.db"));
-    let program = Surroundings { source, log, server: configuration.server, database };
+    let program = Surroundings { source, settings, log, server: configuration.server, database };
     guard::Setup {
         jails: configuration.jails,
         disabled: program::refused(configuration.faults),
         state,
         socket: (!is_dry).then(|| folders.guard_socket()),
-        firewall,
+        firewall: firewall::open(choice),
         zone: TimeZone::system(),
         program: Some(Arc::new(program)),
     }

@@ -15,6 +15,7 @@ use crate::log;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
     pub(crate) jails: Jails,
+    pub(crate) guard: Guard,
     /// `[misp.NAME]`, any number of destinations.
     pub(crate) misp: BTreeMap<String, Misp>,
     pub(crate) share: Share,
@@ -28,6 +29,33 @@ pub(crate) struct Settings {
 pub(crate) struct Jails {
     /// fail2ban's folder.
     pub(crate) path: Option<PathBuf>,
+}
+
+/// `[guard]`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Guard {
+    pub(crate) firewall: FirewallChoice,
+    /// Whether the stock actions of nftables, iptables and ipset are taken natively.
+    pub(crate) native: bool,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { firewall: FirewallChoice::Auto, native: true }
+    }
+}
+
+/// What holds the bans.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FirewallChoice {
+    /// nftables, or ipset and iptables where it does not work.
+    Auto,
+    Nftables,
+    Ipset,
+    /// Nothing is blocked.
+    Memory,
 }
 
 /// `[misp.NAME]`: one destination. What is not said is as [`exchange::Destination`] has it.
@@ -328,6 +356,12 @@ mod tests {
     #[test]
     fn faults_name_line_reason_and_remedy() {
         check("", "fine");
+        check("[guard]\nfirewall = \"ipset\"\nnative = false\n", "fine");
+        check(
+            "[guard]\nfirewall = \"pf\"\n",
+            "`config.toml` line 2: unknown variant `pf`, expected one of `auto`, `nftables`, `ipset`, \
+             `memory`",
+        );
         check("[share]\nmin_failures = 3\nsighting_interval = \"2h\"\n", "fine");
         check("[misp.main]\nurl = \"https://m\"\nkey_file = \"/k\"\nevent = 12\n", "fine");
         check(

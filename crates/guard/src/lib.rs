@@ -37,7 +37,7 @@ mod start;
 pub mod store;
 mod words;
 
-pub use firewall::{Firewall, FirewallError, Memory, Nft};
+pub use firewall::{Firewall, FirewallError, Ipset, Memory, Nft};
 pub use program::Program;
 pub use start::{Guard, Reloader, Setup, StartError, Stopper};
 pub use store::StoreError;

@@ -263,6 +263,29 @@ fn bans_in_the_kernel_and_heals_it() {
     });
 }
 
+#[test]
+fn puts_back_what_others_took_out_of_a_set() {
+    netns::within(|| {
+        let host = Host::new();
+        let guard = Guard::start(host.setup(vec![host.jail("sshd")], Nft::new())).unwrap();
+        let mut kernel = Nft::new();
+        let mut banned = || kernel.banned().unwrap().len();
+        for who in ["203.0.113.1", "203.0.113.2", "2001:db8::1"] {
+            host.fail("sshd", who, 3);
+        }
+        eventually("all are in the kernel", || banned() == 3);
+        let flush = ["flush", "set", "inet", "fail2misp", "addr4-sshd.1"];
+        assert!(std::process::Command::new("nft").args(flush).status().unwrap().success());
+        assert_eq!(banned(), 1);
+        // Whoever is banned and goes on failing gives it away; else a minute does.
+        eventually("they are back", || {
+            host.fail("sshd", "203.0.113.1", 1);
+            banned() == 3
+        });
+        stop(guard);
+    });
+}
+
 /// A journald of the test's own, in its own namespace of journals.
 struct Journald {
     name: String,

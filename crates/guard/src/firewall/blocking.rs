@@ -2,11 +2,22 @@
 
 use jail::config::{Action, Jail};
 
-/// The first words of the names of the stock actions that guard does itself.
-const NATIVE: [&str; 2] = ["nftables", "iptables"];
-
-/// Stock actions that begin like the others and do something else.
-const FOREIGN: [&str; 1] = ["iptables-xt_recent-echo"];
+/// The stock actions that guard does itself, of fail2ban 1.0 to 1.1. `iptables-multiport-log` is not
+/// among them, as guard logs no packets, nor is what an administrator calls `nftables-mine`.
+const NATIVE: [&str; 12] = [
+    "nftables",
+    "nftables-multiport",
+    "nftables-allports",
+    "iptables",
+    "iptables-multiport",
+    "iptables-allports",
+    "iptables-new",
+    "iptables-ipset",
+    "iptables-ipset-proto4",
+    "iptables-ipset-proto6",
+    "iptables-ipset-proto6-allports",
+    "iptables-ipset-allports",
+];
 
 /// The rules of one jail, which all apply to whoever is banned in it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -91,10 +102,11 @@ impl Blocking {
     }
 }
 
-/// Whether guard does by itself what this action would do.
+/// Whether guard does by itself what this action would do: `native=false` in its options leaves it to
+/// its commands.
 pub fn is_native(action: &Action) -> bool {
-    let first = action.name.split(['-', '_']).next();
-    NATIVE.iter().any(|it| first == Some(it)) && !FOREIGN.contains(&action.name.as_str())
+    let is_left = action.options.get("native").is_some_and(|_| !action.is("native"));
+    NATIVE.contains(&action.name.as_str()) && !is_left
 }
 
 impl Rule {
@@ -307,7 +319,12 @@ mod tests {
             options: BTreeMap::new(),
             known: BTreeMap::new(),
         };
-        assert!(!is_native(&named("iptables-xt_recent-echo")));
+        for name in ["iptables-xt_recent-echo", "iptables-multiport-log", "nftables-mine"] {
+            assert!(!is_native(&named(name)), "{name}");
+        }
+        let mut left = named("nftables");
+        left.options.insert("native".to_owned(), "false".to_owned());
+        assert!(!is_native(&left));
         assert!(!is_native(&named("sendmail-whois")));
         let mut jail = jail("dns", "53");
         assert_eq!(Blocking::of(&jail), Ok(None));
