@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::date::{DatePatterns, Years, offset_minutes};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::date::{Clock, DatePatterns, Years, offset_minutes};
+use crate::dating::{Dating, When};
 use crate::encoding::Encoding;
-use crate::expression::Expression;
 use crate::expression::literal::Required;
 use crate::expression::syntax::{SyntaxError, localise_flags};
 use crate::expression::tags::{self, Names};
+use crate::expression::{Expression, Subject};
 use crate::fields::{FieldNames, Groups, tells_id};
+use crate::scanner::without_end;
 use crate::sieve::Sieve;
 
 /// The year in which filters are compiled where nobody says it: that of this release.
@@ -231,6 +236,17 @@ impl Filter {
         // Those that only withdraw a failure are of no interest without one.
         let ignored = self.ignored.iter().filter(|_| self.ignores_first());
         failures.chain(ignored.map(|rule| rule.expression.required())).collect()
+    }
+
+    /// The date that `line` bears by this filter, whatever lines came before it; `None` where it
+    /// bears none. `zone` is that of dates that name none.
+    pub fn date(&self, line: &[u8], zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+        let line = self.encoding.decode(without_end(line));
+        let clock = Clock { now, zone, offset: self.offset };
+        match Dating::new(&self.dates).date(Subject::new(&line), clock).when {
+            When::Own(moment) => moment.resolve(clock),
+            When::Last(_) | When::Now | When::Unknown => None,
+        }
     }
 
     /// What the filter was compiled from.
