@@ -10,28 +10,29 @@
 //! - Missing, deleted, made again, matched by a pattern only later: waited for.
 //! - Rotated while guard was down: the rest of the old file is found by its number and read first.
 
+mod file;
 mod lines;
 mod pattern;
+mod rotated;
 mod state;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use jail::judge::Reading;
 use rustix::event::EventfdFlags;
-use rustix::fs::OFlags;
 
-use crate::mark::{self, FileId, HEAD_BYTES, Mark};
-use lines::Lines;
+use crate::mark::{self, FileId, Mark};
+use file::Open;
+use rotated::{missed_between, rest_of};
 use state::{Seen, State, Step};
 use watches::{Told, Watches};
 
@@ -106,6 +107,25 @@ pub enum News<'a> {
         /// How.
         how: &'static str,
     },
+    /// A file is about to be read for the first time in this life.
+    Opened {
+        /// The sources, by their number, whose pattern names it.
+        sources: &'a [usize],
+        /// The file.
+        file: &'a File,
+        /// How many bytes it has.
+        size: u64,
+        /// Where reading begins, which may be moved on to any other line's beginning.
+        begin: &'a mut u64,
+    },
+    /// Whole lines of a file that were dealt with in an earlier life, or count no more: filters
+    /// remember what they said.
+    Past {
+        /// Its path.
+        path: &'a Path,
+        /// The lines, each with its end.
+        whole: &'a [u8],
+    },
     /// Whole lines of a file.
     Lines {
         /// Its path.
@@ -114,6 +134,8 @@ pub enum News<'a> {
         whole: &'a [u8],
         /// Whether they may be old.
         reading: Reading,
+        /// Lines, of which some are these, that were too long and are cut.
+        n_cut: u64,
         /// How far the log is dealt with when they are; `None` where a later file of the same
         /// path is being read already.
         mark: Option<Mark>,
@@ -184,16 +206,6 @@ struct Retired {
     reading: Reading,
 }
 
-/// A file that is open.
-#[derive(Debug)]
-struct Open {
-    file: File,
-    id: FileId,
-    done: u64,
-    head: Vec<u8>,
-    lines: Lines,
-}
-
 impl Follower {
     /// A follower that has not looked yet; `marks` are those of the last life.
     ///
@@ -220,7 +232,8 @@ impl Follower {
             let named = |new: &Source| log.sources.iter().any(|&it| old[it].pattern == new.pattern);
             log.sources = (0..sources.len()).filter(|&it| named(&sources[it])).collect();
             if log.sources.is_empty() {
-                marks.extend(log.open.as_ref().map(|it| (path.clone(), it.mark(path))));
+                let mark = log.open.as_ref().and_then(|it| it.mark(path));
+                marks.extend(mark.map(|it| (path.clone(), it)));
             }
             !log.sources.is_empty()
         });
@@ -250,9 +263,12 @@ impl Follower {
             }
             due = unfinished;
             let wait = if due.is_empty() { self.patience() } else { Duration::ZERO };
-            if self.watches.wait(stop, wait)? {
+            let streams = self.logs.values().filter_map(|log| log.open.as_ref());
+            let streams = streams.filter(|it| it.is_stream).map(|it| &it.file);
+            if self.watches.wait(stop, streams, wait)? {
                 return Ok(());
             }
+            due.extend(self.streams());
             let Told { touched, others, look_around } = self.watches.told()?;
             due.extend(touched);
             if look_around || looked.elapsed() >= RECHECK {
@@ -277,11 +293,19 @@ impl Follower {
     /// The logs that the kernel may tell nothing of, or not by their name.
     fn unwatched(&self) -> impl Iterator<Item = PathBuf> {
         let polled = |log: &Log| log.sources.iter().any(|&it| self.sources[it].polled);
-        let loose = |log: &Log| log.adrift || !log.retired.is_empty();
+        let remote = |log: &Log| log.open.as_ref().is_some_and(|it| it.is_remote);
+        let loose = move |log: &Log| log.adrift || !log.retired.is_empty() || remote(log);
         self.logs
             .iter()
             .filter(move |(_, log)| self.watches.failed || loose(log) || polled(log))
             .map(|(path, _)| path.clone())
+    }
+
+    /// The logs of which the kernel tells only that they can be read.
+    fn streams(&self) -> impl Iterator<Item = PathBuf> {
+        let is_stream = |log: &Log| log.open.as_ref().is_some_and(|it| it.is_stream);
+        let streams = self.logs.iter().filter(move |(_, log)| is_stream(log));
+        streams.map(|(path, _)| path.clone())
     }
 
     /// Looks what the patterns name now, and watches where that may change.
@@ -379,7 +403,10 @@ impl Follower {
                     let from_end = log.sources.iter().all(|&it| self.sources[it].from_end);
                     let mark = self.marks.remove(path);
                     match log.open(path, mark, from_end) {
-                        Ok(()) => tell(News::Followed { path, sources: &log.sources })?,
+                        Ok(()) => {
+                            tell(News::Followed { path, sources: &log.sources })?;
+                            log.begin(path, tell)?;
+                        }
                         Err(error) => {
                             log.complain(path, &error, tell)?;
                             return ControlFlow::Continue(false);
@@ -432,7 +459,7 @@ impl Log {
         let metadata = open.file.metadata()?;
         let seen = Seen {
             named,
-            size: metadata.len(),
+            size: open.size()?,
             same_head: mark::begins_with(&open.file, &open.head)?,
             linked: metadata.nlink() > 0,
         };
@@ -460,6 +487,30 @@ impl Log {
         Ok(())
     }
 
+    /// Has whoever listens choose where the files begin that were just opened, and shows it what
+    /// comes before.
+    fn begin(&mut self, path: &Path, tell: Tell<'_>) -> ControlFlow<()> {
+        let sources = &self.sources;
+        let retired = self.retired.iter_mut().map(|it| (&mut it.open, it.reading));
+        let all = retired.chain(self.open.as_mut().map(|it| (it, self.reading)));
+        for (open, reading) in all.filter(|(it, _)| it.is_new && !it.is_stream) {
+            open.is_new = false;
+            // What cannot be looked at now is read from where it was left, and then says why.
+            if let Ok(size) = open.size()
+                && reading == Reading::CatchingUp
+            {
+                let (file, begin) = (&open.file, &mut open.done);
+                tell(News::Opened { sources, file, size, begin })?;
+            }
+            if open.done > 0
+                && let Ok(whole) = open.recall()
+            {
+                tell(News::Past { path, whole: &whole })?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn read(&mut self, path: &Path, from: u64, to: u64, tell: Tell<'_>) -> ControlFlow<()> {
         let Some(open) = &mut self.open else { return ControlFlow::Continue(()) };
         if let Err(error) = open.fill(from, to) {
@@ -467,8 +518,9 @@ impl Log {
         }
         let at_end = open.done == to;
         if !open.lines.whole().is_empty() {
-            let mark = Some(open.mark(path));
-            tell(News::Lines { path, whole: open.lines.whole(), reading: self.reading, mark })?;
+            let (mark, n_cut) = (open.mark(path), open.lines.take_cut());
+            let (whole, reading) = (open.lines.whole(), self.reading);
+            tell(News::Lines { path, whole, reading, n_cut, mark })?;
             open.lines.consume();
         }
         if at_end {
@@ -480,9 +532,8 @@ impl Log {
     /// Reads what came late to files that were rotated away.
     fn attend_retired(&mut self, path: &Path, tell: Tell<'_>) -> ControlFlow<()> {
         // Those from here on are not read yet, so those before tell how far the log is dealt with.
-        let open_is_read = self.open.as_ref().is_some_and(|it| it.done > 0);
-        let last_read = match self.retired.iter().rposition(|it| it.open.done > 0) {
-            _ if open_is_read => self.retired.len(),
+        let last_read = match self.retired.iter().rposition(|it| it.open.is_read) {
+            _ if self.open.as_ref().is_some_and(|it| it.is_read) => self.retired.len(),
             last => last.unwrap_or(0),
         };
         for (place, Retired { open, reading, .. }) in self.retired.iter_mut().enumerate() {
@@ -490,8 +541,10 @@ impl Log {
             // A file that cannot be read any more is as good as gone.
             while let Ok(1..) = open.file.metadata().and_then(|it| open.fill(open.done, it.len())) {
                 if !open.lines.whole().is_empty() {
-                    let mark = (place >= last_read).then(|| open.mark(path));
-                    tell(News::Lines { path, whole: open.lines.whole(), reading, mark })?;
+                    let mark = open.mark(path).filter(|_| place >= last_read);
+                    let n_cut = open.lines.take_cut();
+                    let whole = open.lines.whole();
+                    tell(News::Lines { path, whole, reading, n_cut, mark })?;
                     open.lines.consume();
                 }
             }
@@ -515,141 +568,5 @@ impl Log {
 impl Retired {
     fn new(open: Open, reading: Reading) -> Self {
         Self { open, until: Instant::now() + RETIRED_FOR, reading }
-    }
-}
-
-impl Open {
-    fn new(path: &Path) -> io::Result<Self> {
-        // A FIFO must not make the follower wait for its writer.
-        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        let id = FileId::of(&metadata);
-        Ok(Self { file, id, done: 0, head: Vec::new(), lines: Lines::default() })
-    }
-
-    /// Whether this is the file that `mark` speaks of: the same one, or a copy of it that shares
-    /// its whole first line.
-    fn is_the_one_of(&self, mark: &Mark) -> io::Result<bool> {
-        let telling = mark.file == self.id || mark.head.contains(&b'\n');
-        let size = self.file.metadata()?.len();
-        Ok(telling && mark.offset <= size && mark::begins_with(&self.file, &mark.head)?)
-    }
-
-    /// Reads on, at most to `to`; returns how many bytes.
-    fn fill(&mut self, from: u64, to: u64) -> io::Result<u64> {
-        let n_read = self.lines.fill(&self.file, from, to.max(from))?;
-        self.done = from + n_read;
-        self.learn_head()?;
-        Ok(n_read)
-    }
-
-    /// Keeps the first bytes of what was read, to know the file again.
-    fn learn_head(&mut self) -> io::Result<()> {
-        let n_known = usize::try_from(self.done).unwrap_or(HEAD_BYTES).min(HEAD_BYTES);
-        if self.head.len() < n_known {
-            self.head = mark::first_bytes(&self.file, n_known)?;
-        }
-        Ok(())
-    }
-
-    /// How far the file is dealt with once its whole lines are.
-    fn mark(&self, path: &Path) -> Mark {
-        let offset = self.done - self.lines.n_unfinished();
-        Mark { path: path.to_owned(), file: self.id, head: self.head.clone(), offset }
-    }
-
-    fn restart(&mut self) {
-        self.done = 0;
-        self.head.clear();
-        self.lines = Lines::default();
-    }
-}
-
-/// The file that `mark` speaks of, where it lies beside its successor now.
-fn rest_of(mark: &Mark) -> Option<Open> {
-    let mut beside = fs::read_dir(mark.path.parent()?).ok()?.filter_map(Result::ok);
-    let entry = beside.find(|it| it.metadata().is_ok_and(|it| FileId::of(&it) == mark.file))?;
-    let mut open = Open::new(&entry.path()).ok()?;
-    if !open.is_the_one_of(mark).ok()? {
-        return None;
-    }
-    open.done = mark.offset;
-    open.learn_head().ok()?;
-    Some(open)
-}
-
-/// The files that had the name `path` after the last of `retired` and before `next`, oldest first:
-/// where a log is rotated twice before the follower looks, or while guard is down.
-///
-/// They lie beside it under a name that a rotation gives, are younger than the last and no copy
-/// of it.
-fn missed_between(path: &Path, retired: &[Retired], next: &Open) -> io::Result<Vec<Open>> {
-    let (Some(last), Some(folder)) = (retired.last(), path.parent()) else {
-        return Ok(Vec::new());
-    };
-    let last = &last.open;
-    let since = born(&last.file.metadata()?)?;
-    let mut missed = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        // What vanishes meanwhile is nothing that was missed.
-        let Ok(metadata) = entry.metadata() else { continue };
-        let (id, born) = (FileId::of(&metadata), born(&metadata)?);
-        let known = id == next.id || retired.iter().any(|it| it.open.id == id);
-        if known || born < since || !is_rotated(path, &entry.path()) {
-            continue;
-        }
-        let Ok(open) = Open::new(&entry.path()) else { continue };
-        if last.head.is_empty() || !mark::begins_with(&open.file, &last.head)? {
-            missed.push((born, open));
-        }
-    }
-    missed.sort_by_key(|(born, _)| *born);
-    Ok(missed.into_iter().map(|(_, open)| open).collect())
-}
-
-/// When a file was made; on the few file systems that do not know, when it was last written to.
-fn born(metadata: &fs::Metadata) -> io::Result<SystemTime> {
-    metadata.created().or_else(|_| metadata.modified())
-}
-
-/// Whether a rotation of `path` may have given the name `other`: with a number or a date behind
-/// the name (`auth.log.1`, `auth.log-20261122`) or before its end (`access-20261122.log`).
-fn is_rotated(path: &Path, other: &Path) -> bool {
-    let (Some(name), Some(other)) = (path.file_name(), other.file_name()) else { return false };
-    let (name, other) = (name.as_bytes(), other.as_bytes());
-    let behind = |stem: &[u8], end: &[u8]| {
-        other.strip_prefix(stem).and_then(|rest| rest.strip_suffix(end)).is_some_and(|middle| {
-            middle.iter().any(u8::is_ascii_digit)
-                && middle.iter().all(|it| it.is_ascii_digit() || b".-_:T".contains(it))
-        })
-    };
-    let (stem, end) = name.split_at(name.iter().rposition(|&it| it == b'.').unwrap_or(name.len()));
-    behind(name, b"") || behind(stem, end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(name: &str, other: &str, want: bool) {
-        assert_eq!(is_rotated(Path::new(name), Path::new(other)), want, "{name} {other}");
-    }
-
-    #[test]
-    fn knows_the_names_that_rotations_give() {
-        check("/var/log/auth.log", "/var/log/auth.log.1", true);
-        check("auth.log", "auth.log-20261122", true);
-        check("access.log", "access-2026-11-22T06:00.log", true);
-        check("messages", "messages.7", true);
-        check("auth.log", "auth.log.2.gz", false); // it was packed, so it is older
-        check("auth.log", "auth.log.failed", false); // somebody's notes
-        check("auth.log", "auth.log", false);
-        check("auth.log", "authority.log.1", false);
     }
 }

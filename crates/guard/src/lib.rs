@@ -5,6 +5,8 @@
 //! | [`follow`] | log files through rotation | `guard-follow` |
 //! | [`journal`] | the systemd journal | `guard-journal`, one a query |
 //! | `reader` | the scanners of each log; names to addresses | `guard-follow`, `guard-names` |
+//! | `seek` | where a log begins to matter | `guard-follow` |
+//! | `docker` | the lines that docker keeps | `guard-follow` |
 //! | `readers` | the threads of those, their change and end | |
 //! | `roster` | the jails as they are in force: reload, stop, `get` and `set` | one a connection |
 //! | `ready`, `option` | one jail: compiled; its options, asked and changed | |
@@ -20,6 +22,7 @@
 pub mod addresses;
 mod answer;
 mod command;
+mod docker;
 mod event;
 pub mod firewall;
 pub mod follow;
@@ -33,6 +36,7 @@ mod readers;
 mod ready;
 mod roster;
 mod run;
+mod seek;
 mod start;
 pub mod store;
 mod words;

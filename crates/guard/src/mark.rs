@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
@@ -68,14 +69,20 @@ pub(crate) fn begins_with(file: &File, head: &[u8]) -> io::Result<bool> {
 
 /// The first bytes of a file, at most `n`, which is at most 256.
 pub(crate) fn first_bytes(file: &File, n: usize) -> io::Result<Vec<u8>> {
-    let mut head = vec![0; n.min(HEAD_BYTES)];
+    bytes(file, 0..n.min(HEAD_BYTES) as u64)
+}
+
+/// The bytes of a part of a file; fewer where it ends before.
+pub(crate) fn bytes(file: &File, part: Range<u64>) -> io::Result<Vec<u8>> {
+    let n_bytes = usize::try_from(part.end - part.start).map_err(io::Error::other)?;
+    let mut bytes = vec![0; n_bytes];
     let mut n_read = 0;
-    while n_read < head.len() {
-        match file.read_at(&mut head[n_read..], n_read as u64)? {
+    while n_read < bytes.len() {
+        match file.read_at(&mut bytes[n_read..], part.start + n_read as u64)? {
             0 => break,
             n => n_read += n,
         }
     }
-    head.truncate(n_read);
-    Ok(head)
+    bytes.truncate(n_read);
+    Ok(bytes)
 }

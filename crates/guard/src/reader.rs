@@ -1,8 +1,9 @@
 //! From lines to failures: each log's scanners, at work on the follower's thread.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,10 +15,12 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use scan::{Filter, IdKind, Outcome, Pass, Settings, Statistics, Undated};
 
+use crate::docker::{self, Record};
 use crate::event::Event;
 use crate::follow::News;
 use crate::journal::{self, Query};
 use crate::mark::Progress;
+use crate::seek;
 use crate::words::Clean;
 
 /// Names that wait to be resolved; beyond that an attacker is flooding us with names.
@@ -100,6 +103,8 @@ pub(crate) struct Counted {
     pub(crate) n_lines: u64,
     /// Searches that it gave up.
     pub(crate) n_given_up: u64,
+    /// Lines that were too long for anybody, and were cut.
+    pub(crate) n_cut: u64,
 }
 
 /// The names of `ignoreip`, and whether they were resolved for the first time: nobody is banned
@@ -181,19 +186,29 @@ impl Reader {
     /// Passes on what the follower tells; breaks when nobody listens any more.
     pub(crate) fn take(&mut self, news: News<'_>) -> ControlFlow<()> {
         let event = match news {
-            News::Lines { path, whole, reading, mark } => {
+            News::Opened { sources, file, size, begin } => {
+                let eyes = distinct(sources.iter().filter_map(|&it| self.eyes.get(it)));
+                let places = eyes.iter().map(|eye| self.begin(eye, file, *begin..size));
+                *begin = places.min().unwrap_or(*begin);
+                return ControlFlow::Continue(());
+            }
+            News::Past { path, whole } => {
+                if let Some(scanners) = self.scanners.get_mut(path) {
+                    scanners.turn_to(Reading::CatchingUp).lines(whole, |_, _| {});
+                    // They were counted when they were dealt with.
+                    scanners.counted();
+                }
+                return ControlFlow::Continue(());
+            }
+            News::Lines { path, whole, reading, n_cut, mark } => {
                 let (mut failures, mut counted) = (Vec::new(), Vec::new());
                 let read = Instant::now();
                 if let Some(scanners) = self.scanners.get_mut(path) {
-                    let Scanners { eyes, pass, .. } = scanners.turn_to(reading);
-                    let now = Timestamp::now();
-                    for line in whole.split_inclusive(|&byte| byte == b'\n') {
-                        pass.line(line, now, |eye, outcome| {
-                            let moment = (reading, read);
-                            failures.extend(eyes[eye].failure(outcome, moment, &self.names));
-                        });
-                    }
+                    scanners.turn_to(reading).lines(whole, |eye, outcome| {
+                        failures.extend(eye.failure(outcome, (reading, read), &self.names));
+                    });
                     counted = scanners.counted();
+                    counted.iter_mut().for_each(|it| it.n_cut = n_cut);
                 }
                 let progress = mark.map(Progress::File);
                 Event::Read(Batch { failures, reading, progress, read, counted })
@@ -239,6 +254,22 @@ impl Reader {
 }
 
 impl Reader {
+    /// Where `eye` begins to read in a part of `file`: what is older than its `findtime` counts no
+    /// more.
+    fn begin(&self, eye: &Eye, file: &File, part: Range<u64>) -> u64 {
+        let now = Timestamp::now();
+        let Ok(since) = now.checked_sub(eye.find_time) else { return part.start };
+        let is_old = |line: &[u8]| {
+            let time = match Record::read(line) {
+                Some(record) => Some(record.time),
+                None => eye.filter.date(line, &self.zone, now),
+            };
+            time.map(|time| time < since)
+        };
+        // What cannot be looked through is read.
+        seek::begin(file, part.clone(), is_old).unwrap_or(part.start)
+    }
+
     /// Each source with its jail.
     fn jails(&self, sources: &[usize]) -> Vec<(usize, String)> {
         let jail = |&it: &usize| Some((it, self.eyes.get(it)?.jail.clone()));
@@ -261,6 +292,8 @@ fn distinct<'a>(all: impl Iterator<Item = &'a Eye>) -> Vec<Eye> {
 struct Scanners {
     eyes: Vec<Eye>,
     pass: Pass,
+    /// Whether what docker keeps is shown to them as it was written.
+    unwraps: bool,
     /// What each filter had counted when that was told last.
     told: Vec<Statistics>,
 }
@@ -274,7 +307,25 @@ impl Scanners {
         };
         let filters = eyes.iter().map(|eye| (Arc::clone(&eye.filter), settings(eye))).collect();
         let told = vec![Statistics::default(); eyes.len()];
-        Self { eyes, pass: Pass::new(filters), told }
+        let unwraps = !eyes.iter().any(|eye| docker::is_for_records(eye.filter.spec()));
+        Self { eyes, pass: Pass::new(filters), unwraps, told }
+    }
+
+    /// Shows lines to all filters, and tells what each found in one.
+    fn lines(&mut self, whole: &[u8], mut told: impl FnMut(&Eye, Outcome)) {
+        let now = Timestamp::now();
+        let Self { eyes, pass, unwraps, .. } = self;
+        for line in whole.split_inclusive(|&byte| byte == b'\n') {
+            let mut told = |eye: usize, outcome| told(&eyes[eye], outcome);
+            match Record::read(line).filter(|_| *unwraps) {
+                // Its writer's date is cut out as in any log; where he wrote none, docker's counts.
+                Some(Record { log, time }) => {
+                    (0..eyes.len()).for_each(|it| pass.settings_mut(it).undated = Undated::Now);
+                    pass.line(log.as_bytes(), time, &mut told);
+                }
+                None => pass.line(line, now, &mut told),
+            }
+        }
     }
 
     /// What each filter counted since this was asked last.
@@ -287,6 +338,7 @@ impl Scanners {
                 jail: eye.jail.clone(),
                 n_lines: now.n_lines - before.n_lines,
                 n_given_up: now.n_exceeded - before.n_exceeded,
+                n_cut: 0,
             }
         });
         counted.collect()

@@ -80,6 +80,8 @@ pub(crate) struct Post {
     n_lines: u64,
     /// Searches that were given up.
     n_given_up: u64,
+    /// Lines that were cut.
+    n_cut: u64,
 }
 
 impl Post {
@@ -100,6 +102,7 @@ impl Post {
             troubles: BTreeMap::new(),
             n_lines: 0,
             n_given_up: 0,
+            n_cut: 0,
         }
     }
 
@@ -108,7 +111,8 @@ impl Post {
         self.files = before.files;
         self.files.retain(|path| self.patterns.iter().any(|it| follow::names(it, path)));
         self.said_awaited = before.said_awaited;
-        (self.n_lines, self.n_given_up) = (before.n_lines, before.n_given_up);
+        (self.n_lines, self.n_given_up, self.n_cut) =
+            (before.n_lines, before.n_given_up, before.n_cut);
         self
     }
 }
@@ -374,7 +378,7 @@ impl Run {
         self.posts.iter_mut().find(|it| it.jail == jail)
     }
 
-    fn count(&mut self, Counted { jail, n_lines, n_given_up }: &Counted) {
+    fn count(&mut self, Counted { jail, n_lines, n_given_up, n_cut }: &Counted) {
         let Some(post) = self.post_mut(jail) else { return };
         post.n_lines += n_lines;
         // An expression that gives up on a line counts as no match, and somebody may have meant it.
@@ -387,6 +391,14 @@ impl Run {
             );
         }
         post.n_given_up += n_given_up;
+        if post.n_cut == 0 && *n_cut > 0 {
+            tracing::warn!(
+                target: "fail2ban.filter",
+                "[{jail}] its log has lines of more than a megabyte: only their beginning is \
+                 looked at; `fail2misp status {jail}` counts them"
+            );
+        }
+        post.n_cut += n_cut;
     }
 
     /// Turns what the judge decided into what is to be done this turn.

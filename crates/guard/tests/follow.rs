@@ -7,6 +7,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -45,6 +46,16 @@ impl Following {
     fn again(folder: TempDir, pattern: &str, mark: Option<Mark>) -> Self {
         let pattern = format!("{}/{pattern}", folder.path().display());
         let source = Source { pattern, from_end: false, polled: false };
+        Self::of(folder, source, mark, || {})
+    }
+
+    /// Follows `source`; each word waits for `may_tell`.
+    fn of(
+        folder: TempDir,
+        source: Source,
+        mark: Option<Mark>,
+        may_tell: impl Fn() + Send + 'static,
+    ) -> Self {
         let mut follower = Follower::new(vec![source], mark.into_iter().collect()).unwrap();
         let stop = Stop::new().unwrap();
         let (tell, heard) = channel();
@@ -52,6 +63,7 @@ impl Following {
         let thread = std::thread::spawn(move || {
             follower
                 .run(&until, &mut |news| {
+                    may_tell();
                     for word in words(news) {
                         if tell.send(word).is_err() {
                             return ControlFlow::Break(());
@@ -130,6 +142,7 @@ fn words(news: News<'_>) -> Vec<Heard> {
             lines.chain(mark.map(Heard::Mark)).collect()
         }
         News::Followed { path, .. } => vec![Heard::Told(format!("follows {}", name(path)))],
+        News::Opened { .. } | News::Past { .. } => Vec::new(),
         News::Awaited { source, .. } => vec![Heard::Told(format!("awaits {source}"))],
         News::Trouble { path, why, .. } => vec![Heard::Told(format!("{}: {why}", name(path)))],
         News::Rotated { path, how } => vec![Heard::Told(format!("{}: {how}", name(path)))],
@@ -274,7 +287,8 @@ fn through_a_link() {
 #[test]
 fn what_is_no_file_is_said_once() {
     let mut log = Following::new("log", |it| fs::create_dir(it.join("log")).unwrap());
-    log.is_told("log: it is no regular file");
+    let path = log.path("log").display().to_string();
+    log.is_told(&format!("log: it is a directory; name the files in it, as in `{path}/*.log`"));
     fs::remove_dir(log.path("log")).unwrap();
     log.write("log", "one\n");
     log.is_told("follows log");
@@ -315,6 +329,86 @@ fn rotated_while_it_was_down() {
     let (folder, _) = log.end();
     let mut log = Following::again(folder, "log", after_unread);
     log.reads(&["new", "newest"]);
+    log.end();
+}
+
+#[test]
+fn by_looking_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let pattern = folder.path().join("log").display().to_string();
+    append(&folder.path().join("log"), "one\n");
+    let source = Source { pattern, from_end: false, polled: true };
+    let mut log = Following::of(folder, source, None, || {});
+    log.reads(&["one"]);
+    log.write("log", "two\n");
+    log.rename("log", "log.1");
+    log.write("log", "three\n");
+    log.reads(&["two", "three"]);
+    fs::remove_file(log.path("log")).unwrap();
+    log.write("log", "four\n");
+    log.reads(&["four"]);
+    log.end();
+}
+
+#[test]
+fn a_fifo_is_read_as_it_comes() {
+    let mut log = Following::new("log", |it| {
+        let fifo = it.join("log");
+        assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+    });
+    log.is_told("follows log");
+    for n in 0..3 {
+        // Each writer comes and goes.
+        log.write("log", &format!("one of {n}\ntwo"));
+        log.write("log", &format!(" of {n}\n"));
+        log.reads(&[&format!("one of {n}"), &format!("two of {n}")]);
+    }
+    let (_, mark) = log.end();
+    assert_eq!(mark, None); // there is nothing to go back to
+}
+
+#[test]
+fn standard_input_is_read_as_it_comes() {
+    // `/dev/stdin` leads to `/proc/self/fd/0`; any other pipe is reached in the same way.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let pattern = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+    let source = Source { pattern, from_end: false, polled: false };
+    let mut log = Following::of(tempfile::tempdir().unwrap(), source, None, || {});
+    for n in 0..3 {
+        writeln!(writer, "line {n}").unwrap();
+        log.reads(&[&format!("line {n}")]);
+    }
+    log.end();
+}
+
+#[test]
+fn a_queue_of_the_kernel_that_overflows_hides_nothing() {
+    let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let room: usize = queue.trim().parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    append(&folder.path().join("a.log"), "begun\n");
+    let source = Source {
+        pattern: folder.path().join("*.log").display().to_string(),
+        from_end: false,
+        polled: false,
+    };
+    // The follower is held back while more happens than the kernel notes.
+    let gate = Arc::new(Mutex::new(()));
+    let held = Arc::clone(&gate);
+    let mut log = Following::of(folder, source, None, move || drop(held.lock().unwrap()));
+    log.reads(&["begun"]);
+    let closed = gate.lock().unwrap();
+    log.write("a.log", "before\n");
+    // In turn, as the kernel notes only once what is repeated.
+    let (mut one, mut other) = (open(&log.path("one")), open(&log.path("other")));
+    for _ in 0..room / 2 + 10 {
+        one.write_all(b"x").unwrap();
+        other.write_all(b"x").unwrap();
+    }
+    log.write("a.log", "unseen\n");
+    log.write("b.log", "new and unseen\n");
+    drop(closed);
+    log.reads(&["before", "unseen", "new and unseen"]);
     log.end();
 }
 

@@ -195,7 +195,7 @@ fn one_bad_jail_leaves_the_rest_guarding() {
     let names: Vec<_> = status.jails.iter().map(|it| it.jail.as_str()).collect();
     assert_eq!(names, ["sshd", "folder", "later"]);
     eventually("the folder is noted", || !host.status().jails[1].notes.is_empty());
-    assert!(host.status().jails[1].notes[0].contains("no regular file"));
+    assert!(host.status().jails[1].notes[0].contains("it is a directory"));
     assert_eq!(host.status().jails[2].awaited.len(), 1);
 
     host.fail("later", "203.0.113.7", 3); // the log comes into being

@@ -1,8 +1,6 @@
 //! Bytes to whole lines: the last one waits for its end, and none is endless.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// The longest line that is looked at. Of a longer one the rest is skipped: no daemon writes
 /// such a line, somebody who wants to tire the guard may.
@@ -20,15 +18,21 @@ pub(super) struct Lines {
     n_whole: usize,
     /// Inside a line that is too long: everything up to its end is skipped.
     skipping: bool,
+    /// Lines that were cut and not told yet.
+    n_cut: u64,
 }
 
 impl Lines {
-    /// Reads on from `from`, at most to `to`, and returns how many bytes were read.
-    pub(super) fn fill(&mut self, file: &File, from: u64, to: u64) -> io::Result<u64> {
+    /// Has `read` read on, at most `n_left` bytes, and returns how many it read.
+    pub(super) fn fill(
+        &mut self,
+        n_left: u64,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<u64> {
         let kept = self.buffer.len();
-        let wanted = usize::try_from(to - from).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let wanted = usize::try_from(n_left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
         self.buffer.resize(kept + wanted, 0);
-        let outcome = file.read_at(&mut self.buffer[kept..], from);
+        let outcome = read(&mut self.buffer[kept..]);
         self.buffer.truncate(kept + outcome.as_ref().unwrap_or(&0));
         let n_read = outcome?;
 
@@ -43,6 +47,7 @@ impl Lines {
             self.buffer.push(b'\n');
             self.n_whole = self.buffer.len();
             self.skipping = true;
+            self.n_cut += 1;
         }
         Ok(n_read as u64)
     }
@@ -50,6 +55,11 @@ impl Lines {
     /// The lines that are whole now, each with its end.
     pub(super) fn whole(&self) -> &[u8] {
         &self.buffer[..self.n_whole]
+    }
+
+    /// How many lines were cut since this was asked last.
+    pub(super) fn take_cut(&mut self) -> u64 {
+        std::mem::take(&mut self.n_cut)
     }
 
     /// How many bytes of a line without its end are kept.
@@ -73,6 +83,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
     use std::io::Write;
+    use std::os::unix::fs::FileExt as _;
 
     use super::*;
 
@@ -86,7 +97,7 @@ mod tests {
         let mut got = Vec::new();
         for &end in ends {
             while done < end {
-                done += lines.fill(&file, done, end).unwrap();
+                done += lines.fill(end - done, |room| file.read_at(room, done)).unwrap();
                 if !lines.whole().is_empty() {
                     let whole = String::from_utf8_lossy(lines.whole()).into_owned();
                     got.push((whole, done - lines.n_unfinished()));

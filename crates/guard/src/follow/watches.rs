@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -89,13 +90,20 @@ impl Watches {
         outcome
     }
 
-    /// Waits for something to be told, for `stop`, or at most `patience`; whether it was `stop`.
-    pub(super) fn wait(&self, stop: &Stop, patience: Duration) -> io::Result<bool> {
+    /// Waits for something to be told, for one of `streams`, for `stop`, or at most `patience`;
+    /// whether it was `stop`.
+    pub(super) fn wait<'a>(
+        &'a self,
+        stop: &'a Stop,
+        streams: impl Iterator<Item = &'a File>,
+        patience: Duration,
+    ) -> io::Result<bool> {
         let timeout = Timespec::try_from(patience).map_err(io::Error::other)?;
         let mut ready =
-            [PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(&stop.0, PollFlags::IN)];
+            vec![PollFd::new(&stop.0, PollFlags::IN), PollFd::new(&self.inotify, PollFlags::IN)];
+        ready.extend(streams.map(|it| PollFd::new(it, PollFlags::IN)));
         match rustix::event::poll(&mut ready, Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => Ok(!ready[1].revents().is_empty()),
+            Ok(_) | Err(Errno::INTR) => Ok(!ready[0].revents().is_empty()),
             Err(error) => Err(error.into()),
         }
     }

@@ -85,6 +85,12 @@ impl Run {
         for (path, why) in &post.troubles {
             notes.push(format!("{} cannot be followed: {why}", path.display()));
         }
+        if post.n_cut > 0 {
+            notes.push(format!(
+                "{} lines were longer than a megabyte; only their beginning was looked at",
+                post.n_cut
+            ));
+        }
         if post.n_given_up > 0 {
             notes.push(format!(
                 "{} searches took too long and found nothing; somebody may write lines to hide",
