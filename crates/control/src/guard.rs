@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use jail::{Ban, Failure, NumberedBan, Subject};
+use jail::{Ban, BanTime, Failure, NumberedBan, Subject};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,6 +36,11 @@ pub enum GuardRequest {
     Banned {
         /// The subjects, or none for all.
         subjects: Vec<Subject>,
+    },
+    /// The bans of a jail, without their evidence.
+    Standing {
+        /// The jail.
+        jail: String,
     },
     /// Ban by hand.
     Ban {
@@ -120,6 +125,8 @@ pub enum GuardAnswer {
     JailStatus(JailStatus),
     /// To [`GuardRequest::Banned`].
     Banned(Vec<Ban>),
+    /// To [`GuardRequest::Standing`], in the order in which they were made.
+    Standing(Vec<StandingBan>),
     /// To [`GuardRequest::Ban`] and [`GuardRequest::Unban`]: how many bans that changed.
     Changed(u64),
     /// To [`GuardRequest::BansSince`].
@@ -133,6 +140,18 @@ pub enum GuardAnswer {
     Value(Value),
     /// To what asks for nothing back.
     Done,
+}
+
+/// A ban that stands, without its evidence.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct StandingBan {
+    /// Who is banned.
+    pub subject: Subject,
+    /// When the ban began.
+    #[serde(with = "jiff::fmt::serde::timestamp::second::required")]
+    pub time: Timestamp,
+    /// How long it stands, from `time` on.
+    pub bantime: BanTime,
 }
 
 /// A part of guard's append-only log of bans.

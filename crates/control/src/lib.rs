@@ -6,6 +6,7 @@
 //! - [`guard`]: what guard is asked, and answers
 //! - [`block_list`]: of it, what exchange wants blocked
 //! - [`config`]: the part of it that is about what is configured
+//! - [`fail2ban`]: fail2ban-client's commands, in terms of those
 //! - [`exchange`]: what exchange is asked, and answers
 //! - [`metrics`]: the numbers of both, as Prometheus reads them
 //! - [`Client`] and [`Server`]: the two ends, for either protocol
@@ -15,6 +16,7 @@ mod caller;
 mod client;
 pub mod config;
 pub mod exchange;
+pub mod fail2ban;
 mod frame;
 pub mod guard;
 pub mod metrics;

@@ -101,6 +101,14 @@ pub(crate) enum Command {
     Unban(Unban),
     /// Has the daemon read its configuration again and change what changed
     Reload(Reload),
+    /// Shows an option in force, of the daemon or of a jail, as fail2ban-client does
+    Get(Words),
+    /// Changes an option until the configuration is read again, as fail2ban-client does
+    Set(Words),
+    /// Ends a jail until the configuration is read again
+    Stop(Words),
+    /// Opens the log anew, after a rotation
+    Flushlogs(Words),
     /// Asks whether the daemon answers
     Ping(Format),
     /// Shows what MISP has not confirmed, and why
@@ -125,6 +133,11 @@ pub(crate) struct Format {
 }
 
 impl Format {
+    /// For people.
+    pub(crate) fn human() -> Self {
+        Self { output: Output::Human, json: false }
+    }
+
     /// Whether JSON was asked for.
     pub(crate) fn is_json(self) -> bool {
         self.json || self.output == Output::Json
@@ -323,6 +336,16 @@ pub(crate) struct Unban {
     /// Lifts every ban
     #[arg(long, conflicts_with = "words")]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Words {
+    #[command(flatten)]
+    pub(crate) format: Format,
+
+    /// The rest of the command in fail2ban-client's words: `sshd bantime`, `sshd addignoreip 192.0.2.7`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<String>,
 }
 
 #[derive(Debug, Args)]

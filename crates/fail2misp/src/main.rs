@@ -8,6 +8,7 @@ mod demo;
 mod destinations;
 mod disk;
 mod exit;
+mod fail2ban_client;
 mod firewall;
 mod jails;
 mod lines;
@@ -40,7 +41,11 @@ use exit::{Failed, Outcome};
 const ARTICLES_SCRIPT: &str = "misp_add_attribute.sh";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(command_line(std::env::args_os()));
+    let arguments = std::env::args_os();
+    if is_called(fail2ban_client::NAME) {
+        return fail2ban_client::main(arguments.skip(1), &mut std::io::stdout());
+    }
+    let cli = Cli::parse_from(command_line(arguments));
     match run(&cli, &mut std::io::stdout()) {
         Ok(code) => ExitCode::from(code as u8),
         Err(failed) => {
@@ -53,11 +58,15 @@ fn main() -> ExitCode {
 /// The arguments; under the name of the article's script they are those of `report`.
 fn command_line(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.collect();
-    let name = arguments.first().map(Path::new).and_then(Path::file_name);
-    if name.is_some_and(|name| name == ARTICLES_SCRIPT) {
+    if is_called(ARTICLES_SCRIPT) {
         arguments.splice(..1, ["fail2misp", "report", "--"].map(OsString::from));
     }
     arguments
+}
+
+/// Whether the program is called by this name: a link to it.
+fn is_called(name: &str) -> bool {
+    std::env::args_os().next().is_some_and(|it| Path::new(&it).file_name() == Some(name.as_ref()))
 }
 
 fn report(failed: &Failed) {
@@ -72,6 +81,10 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Banned(args) => operator::banned(folders, args, out),
         Command::Ban(args) => operator::ban(folders, args, out),
         Command::Unban(args) => operator::unban(folders, args, out),
+        Command::Get(args) => operator::client_command(folders, "get", args, out),
+        Command::Set(args) => operator::client_command(folders, "set", args, out),
+        Command::Stop(args) => operator::client_command(folders, "stop", args, out),
+        Command::Flushlogs(args) => operator::client_command(folders, "flushlogs", args, out),
         Command::Reload(args) => operator::reload(folders, args),
         Command::Ping(format) => operator::ping(folders, *format, out),
         Command::Outbox(args) => outbox::run(folders, args, out),

@@ -4,15 +4,16 @@ use std::io::Write;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use control::ClientError;
 use control::exchange::{ExchangeClient, ExchangeStatus};
 use control::guard::{GuardClient, GuardStatus, JailStatus};
+use control::{ClientError, fail2ban};
 use jail::{Ban, Subject};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::cli::{BanWords, Banned, Folders, Format, Reload, Status, Unban};
+use crate::cli::{BanWords, Banned, Folders, Format, Reload, Status, Unban, Words};
 use crate::exit::{Code, Failed, Outcome, escape};
+use crate::fail2ban_client::{self, text};
 
 /// The width that tables keep to.
 const TABLE_WIDTH: u16 = 100;
@@ -88,6 +89,16 @@ pub(crate) fn unban(folders: &Folders, args: &Unban, out: &mut dyn Write) -> Out
     Ok(if n == 0 && !args.all { Code::No } else { Code::Done })
 }
 
+/// `get`, `set` and their kin, in fail2ban-client's words.
+pub(crate) fn client_command(
+    folders: &Folders,
+    verb: &str,
+    args: &Words,
+    out: &mut dyn Write,
+) -> Outcome {
+    fail2ban_client::run(guard(folders)?, verb, args, out)
+}
+
 /// `reload [JAIL]`
 pub(crate) fn reload(folders: &Folders, args: &Reload) -> Outcome {
     let how = control::config::Reload {
@@ -140,44 +151,19 @@ pub(crate) fn one_line(value: &Value) -> String {
     format!("{value}\n")
 }
 
-/// fail2ban-client's `status`, its tree to the letter.
+/// fail2ban-client's `status`, and below it what it has no word for.
 fn tree(status: &GuardStatus) -> String {
-    let names: Vec<_> = status.jails.iter().map(|jail| jail.jail.as_str()).collect();
-    let mut text = format!(
-        "Status\n|- Number of jail:\t{}\n`- Jail list:\t{}\n",
-        names.len(),
-        names.join(", ")
-    );
+    let mut text = text::of(&["status"], &fail2ban::tree(status)) + "\n";
     for jail in &status.disabled {
         text += &format!("Disabled: {}: {}\n", escape(&jail.jail), escape(&jail.why));
     }
     text + &format!("Firewall: {}\n", status.firewall)
 }
 
-/// fail2ban-client's `status JAIL`, its tree to the letter.
+/// fail2ban-client's `status JAIL`, and below it what it has no word for.
 fn jail_tree(status: &JailStatus) -> String {
-    let (label, sources) = match status.journal_matches.is_empty() {
-        true => ("File list", status.files.join(" ")),
-        false => ("Journal matches", status.journal_matches.join(" ")),
-    };
-    let banned: Vec<_> = status.banned.iter().map(|it| escape(&it.to_string())).collect();
-    let mut text = format!(
-        "Status for the jail: {}\n\
-         |- Filter\n\
-         |  |- Currently failed:\t{}\n\
-         |  |- Total failed:\t{}\n\
-         |  `- {label}:\t{sources}\n\
-         `- Actions\n   \
-            |- Currently banned:\t{}\n   \
-            |- Total banned:\t{}\n   \
-            `- Banned IP list:\t{}\n",
-        status.jail,
-        status.currently_failed,
-        status.total_failed,
-        status.currently_banned,
-        status.total_banned,
-        banned.join(" "),
-    );
+    let value = fail2ban::jail_tree(status, false);
+    let mut text = text::of(&["status", &status.jail], &value) + "\n";
     for pattern in &status.awaited {
         text += &format!("Waiting for a file: {}\n", escape(pattern));
     }

@@ -37,7 +37,7 @@ pub(crate) fn get(jail: &Jail, which: &JailOption) -> Result<Value, Refusal> {
         JailOption::JournalMatch => json!(jail.journal_match),
         JailOption::IgnoreSelf => jail.ignore_self.into(),
         JailOption::IgnoreIp => ignored(jail).into(),
-        JailOption::IgnoreCommand => option("ignorecommand").unwrap_or_else(|| "".into()),
+        JailOption::IgnoreCommand => option("ignorecommand").unwrap_or(false.into()),
         JailOption::IgnoreCache => option("ignorecache").unwrap_or(Value::Null),
         JailOption::PrefRegex => jail.filter.prefregex.as_deref().unwrap_or("").into(),
         JailOption::FailRegex => json!(jail.filter.failregex),
@@ -194,7 +194,7 @@ fn action<'a>(jail: &'a Jail, name: &str) -> Result<&'a Action, Refusal> {
 }
 
 fn no_action(name: &str) -> Refusal {
-    Refusal::Failed(format!("Invalid Action name: {name}"))
+    Refusal::Failed(format!("'Invalid Action name: {name}'"))
 }
 
 /// The pattern and fail2ban's name for it; none where the default dates are looked for.

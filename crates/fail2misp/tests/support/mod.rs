@@ -67,6 +67,11 @@ impl Running {
         self.0.wait().unwrap();
     }
 
+    /// Asks it to read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        signal(&self.0, rustix::process::Signal::HUP);
+    }
+
     /// Ends it as a power cut does.
     pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();

@@ -3,7 +3,9 @@
 use std::sync::mpsc::SyncSender;
 
 use control::Refusal;
-use control::guard::{BanLog, BanLogStatus, GuardAnswer, GuardRequest, GuardStatus, JailStatus};
+use control::guard::{
+    BanLog, BanLogStatus, GuardAnswer, GuardRequest, GuardStatus, JailStatus, StandingBan,
+};
 use jail::judge::{self, Action, IgnoredBy, Reading};
 use jail::{Ban, Failure, Subject};
 use jiff::Timestamp;
@@ -31,6 +33,7 @@ impl Run {
                 Err(refusal) => Err(refusal),
             },
             GuardRequest::Banned { subjects } => self.banned(&subjects).map(GuardAnswer::Banned),
+            GuardRequest::Standing { jail } => self.standing(&jail).map(GuardAnswer::Standing),
             GuardRequest::Ban { jail, subjects, force } => {
                 self.ban_by_hand(&jail, &subjects, force, now)
             }
@@ -126,6 +129,15 @@ impl Run {
                 && (subjects.is_empty() || subjects.iter().any(|it| holds(it, &ban.subject)))
         });
         Ok(bans)
+    }
+
+    fn standing(&self, jail: &str) -> Result<Vec<StandingBan>, Refusal> {
+        self.post(jail)?;
+        let ban = |subject: Subject| {
+            let (time, bantime) = self.judge.ban_of(jail, &subject)?;
+            Some(StandingBan { subject, time, bantime })
+        };
+        Ok(self.judge.banned(jail).into_iter().filter_map(ban).collect())
     }
 
     fn ban_by_hand(

@@ -1,0 +1,345 @@
+//! fail2ban-client's commands: what ours prints is held to what Debian's prints, of a real
+//! fail2ban-server in the same state.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+mod support;
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use support::{BINARY, Running, ShownOnFailure, append, has, skip, wait_for};
+
+/// Two jails over one folder of configuration, for both programs.
+struct Host {
+    dir: PathBuf,
+}
+
+impl Host {
+    fn new(dir: &Path) -> Self {
+        let config = dir.join("fail2ban");
+        for folder in ["filter.d", "action.d"] {
+            fs::create_dir_all(config.join(folder)).unwrap();
+        }
+        let write = |name: &str, text: &str| {
+            let text = text.replace("DIR", &dir.display().to_string());
+            fs::write(config.join(name), text).unwrap();
+        };
+        write(
+            "fail2ban.conf",
+            "[Definition]\nloglevel = INFO\nlogtarget = DIR/fail2ban.log\nsyslogsocket = auto\n\
+             socket = DIR/fail2ban.sock\npidfile = DIR/fail2ban.pid\ndbfile = DIR/fail2ban.sqlite3\n\
+             dbpurgeage = 1d\ndbmaxmatches = 10\n",
+        );
+        write(
+            "jail.conf",
+            "[DEFAULT]\nbackend = polling\nmaxretry = 3\nfindtime = 10m\nbantime = 1h\n\
+             ignoreip = 198.51.100.0/24 203.0.113.9\nignoreself = true\nusedns = no\n\
+             maxmatches = %(maxretry)s\naction = note\n         note[name=second, actname=again]\n\n\
+             [beta]\nenabled = true\nfilter = plain\nlogpath = DIR/beta.log\n\n\
+             [alpha]\nenabled = true\nfilter = plain\nlogpath = DIR/alpha.log\n          DIR/more.log\n\
+             bantime = -1\ndatepattern = ^%%Y-%%m-%%d %%H:%%M:%%S\n",
+        );
+        // Expressions without fail2ban's tags: it answers with what those stand for.
+        write(
+            "filter.d/plain.conf",
+            "[Definition]\nfailregex = ^ fail from (?P<ip4>[0-9.]+)$\n            ^ odd (?P<ip4>[0-9.]+)$\n\
+             ignoreregex = harmless\n",
+        );
+        write(
+            "action.d/note.conf",
+            "[Definition]\nactionstart =\nactionban = echo <ip> >> DIR/noted-<name>\nactionunban =\n",
+        );
+        for log in ["alpha.log", "more.log", "beta.log"] {
+            append(&dir.join(log), &[]);
+        }
+        symlink(BINARY, dir.join("fail2ban-client")).unwrap();
+        Self { dir: dir.to_owned() }
+    }
+
+    fn ours(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command
+            .env("FAIL2MISP_CONFIG", self.dir.join("config.toml"))
+            .env("FAIL2MISP_STATE", self.dir.join("state"))
+            .env("FAIL2MISP_RUNTIME", self.dir.join("run"))
+            .env("FAIL2MISP_FAIL2BAN_DIR", self.dir.join("fail2ban"));
+        command
+    }
+
+    fn start_ours(&self) -> Running {
+        let log = fs::File::create(self.dir.join("ours.log")).unwrap();
+        // In a network namespace of its own, whose firewall is nobody else's.
+        let mut command = self.ours("unshare");
+        command.args(["--net", BINARY, "run", "--only", "guard"]).stderr(log);
+        fs::write(self.dir.join("config.toml"), "[log]\ntarget = \"stderr\"\n").unwrap();
+        let running = Running::start(&mut command);
+        wait_for("our daemon", || self.client(&["ping"]).status.success().then_some(()));
+        running
+    }
+
+    fn start_theirs(&self) -> Running {
+        let mut command = Command::new("fail2ban-server");
+        command.args(["-f", "-x", "-c"]).arg(self.dir.join("fail2ban")).arg("start");
+        let running = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        wait_for("fail2ban's jails", || {
+            let log = fs::read_to_string(self.dir.join("fail2ban.log")).unwrap_or_default();
+            (log.matches("' started").count() == 2).then_some(())
+        });
+        running
+    }
+
+    /// Ours, called as fail2ban-client.
+    fn client(&self, words: &[&str]) -> Output {
+        self.ours(self.dir.join("fail2ban-client")).args(words).output().unwrap()
+    }
+
+    /// What Debian's client prints for each of `commands`, one after the other.
+    fn theirs(&self, commands: &[Vec<&str>]) -> Vec<String> {
+        const PROMPT: &str = "fail2ban> ";
+        const END: &str = "end of the answer";
+        let mut client = Command::new("fail2ban-client")
+            .args(["-q", "-i", "-s"])
+            .arg(self.dir.join("fail2ban.sock"))
+            .args(["--loglevel", "INFO", "--logtarget", "STDERR", "--syslogsocket", "auto"])
+            .args(["-p", "/nonexistent"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut input = String::new();
+        for words in commands {
+            let quoted: Vec<_> =
+                words.iter().map(|it| format!("'{}'", it.replace('\'', r"'\''"))).collect();
+            input += &format!("{}\necho '{END}'\n", quoted.join(" "));
+        }
+        client.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = client.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap().replace(PROMPT, "");
+        // Before the first answer it presents itself.
+        let said = said.split_once("firewall rules.\n\n").expect("it says what it is").1;
+        let mut answers: Vec<_> = said.split(&format!("{END}\n")).map(str::to_owned).collect();
+        answers.pop();
+        answers
+    }
+}
+
+/// Commands, one a line, whose answers must be the same.
+const SAME: &str = "\
+ping
+status
+status alpha
+status beta short
+get alpha bantime
+get beta bantime
+get beta findtime
+get beta maxretry
+get beta maxmatches
+get beta maxlines
+get beta usedns
+get beta logpath
+get alpha logpath
+get beta logencoding
+get beta journalmatch
+get beta ignoreself
+get beta ignoreip
+get beta failregex
+get beta ignoreregex
+get beta prefregex
+get beta datepattern
+get alpha datepattern
+get beta logtimezone
+get beta actions
+get beta action note actionban
+get beta action again actionban
+get beta action note timeout
+get beta banip
+get beta banned
+get beta ignorecommand
+get beta ignorecache
+get beta bantime.increment
+get beta bantime.factor
+get loglevel
+get syslogsocket
+get dbpurgeage
+get dbmaxmatches
+banned
+banned 192.0.2.1
+set beta banip 192.0.2.1
+set beta banip 192.0.2.1
+set beta banip 192.0.2.2 2001:db8::1
+set alpha banip 192.0.2.1
+banned
+banned 192.0.2.1
+banned 192.0.2.1 192.0.2.99
+get beta banned
+get beta banned 192.0.2.1
+get beta banned 192.0.2.1 192.0.2.99
+get beta banip
+get beta banip ,
+status beta
+status
+set beta unbanip 192.0.2.1
+set beta unbanip 192.0.2.1
+set beta unbanip --report-absent 192.0.2.1
+set beta unbanip --report-absent 192.0.2.1 192.0.2.2
+get beta banip
+get beta banip --with-time
+get alpha banip --with-time
+unban 192.0.2.1 192.0.2.77
+set beta banip 192.0.2.16 192.0.2.17 192.0.2.33
+set beta unbanip 192.0.2.16/30
+unban --all
+set beta bantime 2h
+set beta bantime 1d12h
+get beta bantime
+set beta findtime 300
+set beta maxretry 2
+set beta maxmatches 7
+set beta maxlines 2
+set beta usedns warn
+set beta ignoreself false
+set beta ignoreself true
+set beta addignoreip 192.0.2.64/26
+set beta addignoreip 192.0.2.64/26
+set beta delignoreip 198.51.100.0/24
+set beta delignoreip 203.0.113.9
+set beta addignoreip 2001:db8:1::/48
+set beta delignoreip 192.0.2.64/26
+set beta delignoreip 2001:db8:1::/48
+set beta addfailregex ^x(?P<ip4>y)$
+set beta delfailregex 0
+get beta failregex
+set beta addignoreregex also harmless
+set beta delignoreregex 0
+set beta delignoreregex 0
+set beta ignorecommand /bin/false <ip>
+get beta ignorecommand
+set beta attempt 192.0.2.50
+status beta
+set beta idle on
+set beta idle off
+set beta idle maybe
+set beta dellogpath DIR/beta.log
+set beta addlogpath DIR/beta.log tail
+set beta datepattern %Y%m%d
+set beta datepattern {^LN-BEG}
+set beta action note timeout 30
+set beta action note actionban echo ban
+get beta action note actionban
+get beta action nosuch actionban
+set loglevel DEBUG
+get loglevel
+set loglevel INFO
+start beta
+get nosuch bantime
+status nosuch
+set nosuch banip 192.0.2.1
+unban --all
+stop alpha
+status
+start alpha
+echo hello there
+";
+
+/// Splits a command; what begins with an expression or a command is one word.
+fn words(line: &str) -> Vec<&str> {
+    let n = ["regex ", "ignorecommand ", "actionban "].iter().find_map(|it| {
+        let at = line.find(it)? + it.len();
+        let is_set = line.starts_with("set ");
+        is_set.then(|| line[..at].split_whitespace().count())
+    });
+    match n {
+        Some(n) => line.splitn(n + 1, ' ').collect(),
+        None => line.split(' ').collect(),
+    }
+}
+
+/// An answer as it is compared: the two ban one after the other, so times differ by a moment.
+fn shape(words: &[&str], said: &str) -> String {
+    let is_timed = words.contains(&"--with-time");
+    said.chars().map(|it| if is_timed && it.is_ascii_digit() { '0' } else { it }).collect()
+}
+
+/// Whether the test cannot run here, which it says.
+fn is_missing(tools: &[&str]) -> bool {
+    if let Some(tool) = tools.iter().find(|it| !has(it)) {
+        skip(&format!("`{tool}` is not installed"));
+        return true;
+    }
+    if !rustix::process::geteuid().is_root() {
+        skip("only root may make network namespaces");
+        return true;
+    }
+    false
+}
+
+#[test]
+fn reads_its_configuration_again_by_command_and_by_signal() {
+    if is_missing(&["unshare", "nft"]) {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let host = Host::new(temp.path());
+    let _shown = ShownOnFailure(host.dir.join("ours.log"));
+    let ours = host.start_ours();
+    let said = |words: &[&str]| String::from_utf8(host.client(words).stdout).unwrap();
+    let write = |text: &str| fs::write(host.dir.join("fail2ban/jail.local"), text).unwrap();
+    assert_eq!(said(&["set", "beta", "banip", "192.0.2.1"]), "1\n");
+
+    write("[beta]\nmaxretry = 7\n");
+    assert_eq!(said(&["reload"]), "OK\n");
+    assert_eq!(said(&["get", "beta", "maxretry"]), "7\n");
+    assert_eq!(said(&["get", "beta", "banip"]), "192.0.2.1\n");
+    write("[beta]\nmaxretry = 8\n[alpha]\nenabled = false\n");
+    ours.hang_up();
+    wait_for("the second reload", || (said(&["get", "beta", "maxretry"]) == "8\n").then_some(()));
+    assert!(said(&["status"]).ends_with("Jail list:\tbeta\n"));
+
+    write("[beta]\nmaxretry = many\n[alpha]\nbantime = soon\n");
+    let refused = host.client(&["reload"]);
+    assert_eq!(refused.status.code(), Some(255));
+    let why = String::from_utf8(refused.stderr).unwrap();
+    for fault in ["jail `beta`", "jail.local:2: `maxretry = many`", "jail `alpha`", "soon"] {
+        assert!(why.contains(fault), "{why}");
+    }
+    assert_eq!(said(&["get", "beta", "maxretry"]), "8\n");
+    let refused = host.ours(BINARY).args(["reload", "beta"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    ours.stop();
+}
+
+#[test]
+fn prints_what_fail2ban_client_prints() {
+    if is_missing(&["fail2ban-server", "unshare", "nft"]) {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let host = Host::new(temp.path());
+    let _shown = [host.dir.join("ours.log"), host.dir.join("fail2ban.log")].map(ShownOnFailure);
+    let theirs = host.start_theirs();
+    let ours = host.start_ours();
+    wait_for("our logs", || {
+        let said = String::from_utf8(host.client(&["status", "alpha"]).stdout).unwrap();
+        said.contains("more.log").then_some(())
+    });
+
+    let commands = SAME.replace("DIR", &host.dir.display().to_string());
+    let commands: Vec<_> = commands.lines().map(words).collect();
+    let wanted = host.theirs(&commands);
+    assert_eq!(wanted.len(), commands.len(), "{wanted:?}");
+    let mut differences = Vec::new();
+    for (words, want) in commands.iter().zip(&wanted) {
+        let got = String::from_utf8(host.client(words).stdout).unwrap();
+        if shape(words, &got) != shape(words, want) {
+            differences.push(format!("{words:?}\n  fail2ban: {want:?}\n  ours:     {got:?}"));
+        }
+    }
+    ours.stop();
+    theirs.stop();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
