@@ -436,6 +436,14 @@ pub(crate) struct Hub {
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) data: Option<PathBuf>,
 
+    /// Serves HTTPS with this certificate, in PEM; one that takes its place is used at once
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
     /// Serves without encryption beyond this machine, too
     #[arg(long)]
     pub(crate) insecure_http: bool,

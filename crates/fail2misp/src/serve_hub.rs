@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 
 use hub::keys::{KeyRecord, Keys};
-use hub::{Settings, StopHandle};
+use hub::{Settings, StopHandle, TlsFiles};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -27,8 +27,14 @@ pub(crate) fn run(folders: &Folders, args: &Hub, out: &mut dyn Write) -> Outcome
 }
 
 fn serve(data: &Path, args: &Hub, out: &mut dyn Write) -> Outcome {
-    let settings =
-        Settings { listen: args.listen, insecure_http: args.insecure_http, ..Settings::new(data) };
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
+    let settings = Settings {
+        listen: args.listen,
+        tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
+        insecure_http: args.insecure_http,
+        public_lists: args.public_lists,
+        ..Settings::new(data)
+    };
     let hub = hub::Hub::open(settings).map_err(Failed::other_side)?;
     let url = hub.url();
     let is_json = args.format.is_json();

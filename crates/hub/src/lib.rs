@@ -49,6 +49,7 @@ mod shape;
 mod signing;
 mod store;
 mod stream;
+mod tls;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -70,6 +71,8 @@ use crate::server::Server;
 pub use crate::signing::SigningError;
 use crate::store::Store;
 pub use crate::store::StoreError;
+use crate::tls::Greeting;
+pub use crate::tls::{TlsError, TlsFiles};
 
 /// What an administrator chooses.
 #[derive(Clone, Debug)]
@@ -78,6 +81,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where to listen; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// Serve HTTPS with this certificate.
+    pub tls: Option<TlsFiles>,
     /// Serve plain HTTP beyond loopback too: keys then travel readable.
     pub insecure_http: bool,
     /// Serve feed and lists to whoever asks: for firewalls that cannot show a key.
@@ -92,6 +97,7 @@ impl Settings {
         Self {
             data: data.into(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
+            tls: None,
             insecure_http: false,
             public_lists: false,
             organisation: "fail2misp".to_owned(),
@@ -128,10 +134,13 @@ pub enum HubError {
     },
     /// Plain HTTP would leave the machine.
     #[error(
-        "hub: {0} is not loopback, and keys would travel readable: listen on 127.0.0.1 behind a \
-         proxy that speaks TLS, or say --insecure-http"
+        "hub: {0} is not loopback, and keys would travel readable: give --tls-cert and --tls-key, \
+         listen on 127.0.0.1 behind a proxy that speaks TLS, or say --insecure-http"
     )]
     Insecure(SocketAddr),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The keys could not be read or written.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -151,6 +160,7 @@ pub enum HubError {
 pub struct Hub {
     settings: Settings,
     listener: TcpListener,
+    greeting: Option<Greeting>,
     address: SocketAddr,
     keys: Keys,
     store: Store,
@@ -167,9 +177,11 @@ impl Hub {
     ///
     /// Says which folder, address or file is at fault and what to do about it.
     pub fn open(settings: Settings) -> Result<Self, HubError> {
-        if !settings.listen.ip().is_loopback() && !settings.insecure_http {
+        let is_safe = settings.listen.ip().is_loopback() || settings.tls.is_some();
+        if !is_safe && !settings.insecure_http {
             return Err(HubError::Insecure(settings.listen));
         }
+        let greeting = settings.tls.clone().map(Greeting::open).transpose()?;
         let claim = claim(&settings.data)?;
         let keys = Keys::open(&settings.data);
         let first_key = first_key(&keys, &settings.data)?;
@@ -177,7 +189,7 @@ impl Hub {
         let listener = TcpListener::bind(settings.listen).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let store = Store::open(&settings.data.join(STORE), &settings.organisation)?;
-        Ok(Self { settings, listener, address, keys, store, first_key, _claim: claim })
+        Ok(Self { settings, listener, greeting, address, keys, store, first_key, _claim: claim })
     }
 
     /// The administrator's key, on the first start alone.
@@ -205,7 +217,8 @@ impl Hub {
 
     /// The hub's address as a client writes it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.greeting.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Copies the store of `data` to the new file `to`, as it stands at one moment; the hub may be
@@ -253,7 +266,7 @@ impl Hub {
             changes,
             stop: stop.0.subscribe(),
         };
-        let served = server::serve(self.listener, server, stop.0.subscribe());
+        let served = server::serve(self.listener, self.greeting, server, stop.0.subscribe());
         // Whatever ended it: nothing goes on behind its back.
         stop.stop();
         // A thread that panicked has said so already.

@@ -31,6 +31,7 @@ use crate::listener::Bounded;
 use crate::page::{Page, Sessions, Visit};
 use crate::rate::{MAX_SEARCHES, Rates, TooMany};
 use crate::request::{Body, Path, Request};
+use crate::tls::Greeting;
 use crate::{feed, lists, stream};
 
 /// Threads of the runtime; they only move bytes.
@@ -68,6 +69,7 @@ pub(crate) struct Server {
 /// Serves until `stop` turns true.
 pub(crate) fn serve(
     listener: TcpListener,
+    greeting: Option<Greeting>,
     server: Server,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -79,7 +81,7 @@ pub(crate) fn serve(
         .build()?;
     let outcome = runtime.block_on(async {
         listener.set_nonblocking(true)?;
-        let listener = Bounded::new(tokio::net::TcpListener::from_std(listener)?);
+        let listener = Bounded::new(tokio::net::TcpListener::from_std(listener)?, greeting);
         let router = Router::new()
             .fallback(answer)
             .with_state(Arc::new(server))
