@@ -13,6 +13,7 @@ mod send;
 mod sight;
 mod tally;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,8 +56,8 @@ pub(crate) struct Deliverer {
     n_told: u64,
     /// When warninglists are asked for again, where there were none.
     ask_warnings: Timestamp,
-    /// Whether it was said which tags are missing.
-    has_tags: bool,
+    /// Tags that MISP has, or that it was said to lack.
+    tags: HashSet<String>,
 }
 
 /// How this process delivers, wherever to.
@@ -116,7 +117,7 @@ impl Deliverer {
             n_careful: 0,
             n_told: 0,
             ask_warnings: Timestamp::MIN,
-            has_tags: false,
+            tags: HashSet::new(),
         }
     }
 

@@ -5,36 +5,16 @@
 mod bench;
 mod stand_in;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use bench::{Bench, PATIENCE, address, ban, report, reports, setup, wait_for};
+use bench::{Bench, PATIENCE, address, ban, beside, daemon, report, reports, wait_for};
 use control::BanLog;
 use control::exchange::ExchangeClient;
-use exchange::{
-    Destination, Ended, EventChoice, Mode, Setup, Source, SourceError, Stop, run, spool,
-};
+use exchange::{Destination, Ended, EventChoice, Setup, Source, SourceError, Stop, run, spool};
 use jail::NumberedBan;
 use stand_in::Trouble;
-
-fn daemon(state: &Path) -> Setup {
-    Setup { mode: Mode::Daemon, ..setup(state) }
-}
-
-/// Runs a daemon while `work` does something beside it.
-fn beside<T>(setup: Setup, work: impl FnOnce() -> T) -> T {
-    let stop = Stop::default();
-    thread::scope(|scope| {
-        let ringer = stop.clone();
-        let daemon = scope.spawn(move || run(setup, &stop));
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        ringer.stop();
-        assert_eq!(daemon.join().unwrap().unwrap(), Ended::Stopped);
-        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
 
 #[test]
 fn a_report_wakes_it() {

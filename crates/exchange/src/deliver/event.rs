@@ -172,7 +172,7 @@ impl Deliverer {
 
     /// Makes the tags that MISP lacks, where the key may; says once which are left out.
     fn ensure_tags(&mut self, wanted: &[String]) -> Result<(), Broken> {
-        if self.has_tags || wanted.is_empty() {
+        if wanted.iter().all(|name| self.tags.contains(name)) {
             return Ok(());
         }
         let there = self.client()?.tags()?;
@@ -189,7 +189,7 @@ impl Deliverer {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.has_tags = true;
+        self.tags.extend(wanted.iter().cloned());
         Ok(())
     }
 

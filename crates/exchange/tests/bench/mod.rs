@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{fs, panic, thread};
 
 use exchange::{
     Addressee, Destination, Ended, EventChoice, Mode, Report, Setup, Stop, keys, run, spool,
@@ -119,4 +119,37 @@ pub(crate) fn wait_for(what: &str, mut until: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "{what} did not come");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+pub(crate) fn daemon(state: &Path) -> Setup {
+    Setup { mode: Mode::Daemon, ..setup(state) }
+}
+
+/// Runs a daemon while `work` does something beside it.
+pub(crate) fn beside<T>(setup: Setup, work: impl FnOnce() -> T) -> T {
+    let stop = Stop::default();
+    thread::scope(|scope| {
+        let ringer = stop.clone();
+        let daemon = scope.spawn(move || run(setup, &stop));
+        let done = panic::catch_unwind(panic::AssertUnwindSafe(work));
+        ringer.stop();
+        assert_eq!(daemon.join().unwrap().unwrap(), Ended::Stopped);
+        done.unwrap_or_else(|panic| panic::resume_unwind(panic))
+    })
+}
+
+/// The state of every row of the outbox, and why it is there.
+pub(crate) fn outbox(state: &Path) -> Vec<(u8, Option<String>)> {
+    let db = database(state);
+    let mut rows = db.prepare("SELECT state, why FROM outbox ORDER BY id").unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// How many bans the policy kept for a reason.
+pub(crate) fn n_withheld(state: &Path, reason: &str) -> i64 {
+    let found =
+        database(state)
+            .query_row("SELECT n FROM withheld WHERE reason = ?1", [reason], |row| row.get(0));
+    found.unwrap_or(0)
 }

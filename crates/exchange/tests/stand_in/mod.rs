@@ -139,6 +139,8 @@ pub(crate) struct State {
     pub(crate) lacks: HashSet<&'static str>,
     /// What the next calls come to, before anything else.
     pub(crate) troubles: Vec<Trouble>,
+    /// What the next objects/add come to.
+    pub(crate) object_troubles: Vec<Trouble>,
     /// What the calls after those come to.
     pub(crate) chance: Option<Chance>,
     /// How often it was called, whatever it came to.
@@ -151,6 +153,8 @@ pub(crate) struct State {
     pub(crate) n_lost: usize,
     /// How often each call was made.
     pub(crate) calls: BTreeMap<String, usize>,
+    /// What was posted where, of all calls that change anything.
+    pub(crate) posted: Vec<(String, String)>,
 }
 
 pub(crate) struct StandIn {
@@ -281,8 +285,12 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, stopping: &AtomicBool) {
         let trouble = {
             let mut state = state.lock().unwrap();
             state.n_asked += 1;
+            let is_object = request.path.starts_with("/objects/add/");
             match state.troubles.is_empty() {
                 false => Some(state.troubles.remove(0)),
+                true if is_object && !state.object_troubles.is_empty() => {
+                    Some(state.object_troubles.remove(0))
+                }
                 // The hardest of all happens in every run, whatever chance says.
                 true if state.chance.is_some() && state.n_lost == 0 && is_add(&request.path) => {
                     Some(Trouble::AnswerLost)
@@ -382,6 +390,11 @@ fn answer(state: &mut State, request: &Request) -> (u16, Value) {
             serde_json::from_slice(&request.body).unwrap()
         }
     };
+    let is_reading = call.ends_with("restSearch") || call.ends_with("index");
+    if request.method == "POST" && !is_reading {
+        let body = String::from_utf8(request.body.clone()).unwrap();
+        state.posted.push((request.path.clone(), body));
+    }
     let no_right = "You do not have permission to use this functionality.";
     if state.poison.as_ref().is_some_and(|it| body.to_string().contains(it.as_str())) {
         return fault(500, "An Internal Error Has Occurred.");
