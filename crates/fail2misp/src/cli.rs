@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jail::config::duration;
 
 /// Watches logs, bans attackers, tells MISP about every one of them.
 #[derive(Debug, Parser)]
@@ -452,6 +454,10 @@ pub(crate) struct Hub {
     #[arg(long)]
     pub(crate) public_lists: bool,
 
+    /// Forgets addresses that nobody reported or saw for so long, as `400d` [default: keeps all]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) keep: Option<Duration>,
+
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -491,4 +497,10 @@ pub(crate) enum KeysCommand {
     },
     /// Signs the change stream with a new key, which the old one introduces to all who follow
     RotateSigning(Format),
+}
+
+/// A time as configuration writes it: `12h`, `400d`, `1y 6mo`, or seconds.
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds = duration::seconds(text).map_err(|error| error.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "it is before now; write `400d`".to_owned())
 }

@@ -33,6 +33,7 @@ fn serve(data: &Path, args: &Hub, out: &mut dyn Write) -> Outcome {
         tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
         insecure_http: args.insecure_http,
         public_lists: args.public_lists,
+        keep: args.keep,
         ..Settings::new(data)
     };
     let hub = hub::Hub::open(settings).map_err(Failed::other_side)?;

@@ -43,6 +43,7 @@ mod lists;
 mod page;
 mod rate;
 mod request;
+mod retention;
 mod seen;
 mod server;
 mod shape;
@@ -57,6 +58,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::lists::PublicKey;
 use tokio::sync::watch;
@@ -87,6 +89,8 @@ pub struct Settings {
     pub insecure_http: bool,
     /// Serve feed and lists to whoever asks: for firewalls that cannot show a key.
     pub public_lists: bool,
+    /// Forget attributes that neither changed nor were sighted for so long; `None` keeps all.
+    pub keep: Option<Duration>,
     /// The organisation that events belong to, as other MISPs will read it.
     pub organisation: String,
 }
@@ -100,6 +104,7 @@ impl Settings {
             tls: None,
             insecure_http: false,
             public_lists: false,
+            keep: None,
             organisation: "fail2misp".to_owned(),
         }
     }
@@ -263,6 +268,7 @@ impl Hub {
             tags: Tags::default(),
             rates: Rates::default(),
             public_lists: self.settings.public_lists,
+            keep: self.settings.keep,
             changes,
             stop: stop.0.subscribe(),
         };

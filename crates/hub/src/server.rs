@@ -31,8 +31,9 @@ use crate::listener::Bounded;
 use crate::page::{Page, Sessions, Visit};
 use crate::rate::{MAX_SEARCHES, Rates, TooMany};
 use crate::request::{Body, Path, Request};
+use crate::store::Store;
 use crate::tls::Greeting;
-use crate::{feed, lists, stream};
+use crate::{feed, lists, retention, stream};
 
 /// Threads of the runtime; they only move bytes.
 const WORKERS: usize = 2;
@@ -62,6 +63,7 @@ pub(crate) struct Server {
     pub(crate) tags: Tags,
     pub(crate) rates: Rates,
     pub(crate) public_lists: bool,
+    pub(crate) keep: Option<Duration>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -82,6 +84,9 @@ pub(crate) fn serve(
     let outcome = runtime.block_on(async {
         listener.set_nonblocking(true)?;
         let listener = Bounded::new(tokio::net::TcpListener::from_std(listener)?, greeting);
+        if let Some(keep) = server.keep {
+            tokio::spawn(forgetting(Arc::clone(&server.api.store), keep, stop.clone()));
+        }
         let router = Router::new()
             .fallback(answer)
             .with_state(Arc::new(server))
@@ -105,6 +110,21 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     // An error means that nobody is left who could say stop: the hub goes on.
     if stop.wait_for(|it| *it).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Forgets what is too old, again and again.
+async fn forgetting(store: Arc<Store>, keep: Duration, stop: watch::Receiver<bool>) {
+    loop {
+        let (store, stopping) = (Arc::clone(&store), stop.clone());
+        let forgetting =
+            tokio::task::spawn_blocking(move || retention::forget(&store, keep, &stopping));
+        // A thread that panicked has said so already; the next look may do better.
+        let _ = forgetting.await;
+        tokio::select! {
+            () = tokio::time::sleep(retention::LOOK_EVERY) => {}
+            () = stopped(stop.clone()) => return,
+        }
     }
 }
 

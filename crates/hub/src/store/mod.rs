@@ -19,6 +19,7 @@ pub(crate) mod latest;
 pub(crate) mod listed;
 pub(crate) mod object;
 pub(crate) mod overview;
+pub(crate) mod retention;
 pub(crate) mod search;
 pub(crate) mod sighting;
 pub(crate) mod tag;
