@@ -137,7 +137,7 @@ fn restore() {
         .collect();
     let mut kernel = Nft::new();
     let begun = Instant::now();
-    kernel.rebuild(&[blocking], &bans).unwrap();
+    kernel.rebuild(&[blocking], &mut bans.into_iter()).unwrap();
     println!("{N_RESTORED} bans put back in one step: {:?}", begun.elapsed());
     kernel.remove().unwrap();
 }

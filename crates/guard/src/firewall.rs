@@ -100,6 +100,9 @@ pub trait Firewall: Send {
     /// runs either.
     fn blocks(&self) -> bool;
 
+    /// Another one of its kind that shares nothing with it, for the block lists.
+    fn beside(&self) -> Box<dyn Firewall>;
+
     /// Whether it would take the rules of these jails; changes nothing.
     ///
     /// # Errors
@@ -113,7 +116,11 @@ pub trait Firewall: Send {
     /// # Errors
     ///
     /// When that cannot be done; what was there before stays then.
-    fn rebuild(&mut self, jails: &[Blocking], bans: &[Change]) -> Result<(), FirewallError>;
+    fn rebuild(
+        &mut self,
+        jails: &[Blocking],
+        bans: &mut dyn Iterator<Item = Change>,
+    ) -> Result<(), FirewallError>;
 
     /// Makes all of `changes`, in order, or none of them. Repeating is harmless.
     ///

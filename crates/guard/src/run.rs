@@ -32,7 +32,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::answer::Feed;
 use crate::command::{Order, Queue};
 use crate::event::Event;
-use crate::firewall::{Blocking, Change, Firewall};
+use crate::firewall::{Blocking, Change, Firewall, FirewallError};
 use crate::follow;
 use crate::journal::Query;
 use crate::mark::Progress;
@@ -215,8 +215,7 @@ impl Run {
             // The jail may come back while they still count.
             self.judge.handle(judge::Event::Failing { jail, subject, ticket }, now);
         }
-        let (blockings, bans) = self.all_bans(now);
-        self.firewall.rebuild(&blockings, &bans)?;
+        self.fill_firewall(now)?;
         for post in &self.posts {
             tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail);
         }
@@ -481,11 +480,7 @@ impl Run {
 
     fn target(&self, jail: &str, subject: &Subject) -> Option<IpNet> {
         self.posts.iter().find(|it| it.jail == jail)?.blocking.as_ref()?;
-        match subject {
-            Subject::Addr(addr) => Some((*addr).into()),
-            Subject::Net(net) => Some(*net),
-            Subject::Id(_) => None,
-        }
+        target(subject)
     }
 
     /// The rules of every jail that blocks.
@@ -493,22 +488,39 @@ impl Run {
         self.posts.iter().filter_map(|it| it.blocking.clone()).collect()
     }
 
-    /// Every rule, and every ban that stands, for a firewall that holds nothing.
-    fn all_bans(&self, now: Timestamp) -> (Vec<Blocking>, Vec<Change>) {
+    /// Makes the firewall hold every rule and every ban that stands, and nothing else; returns how
+    /// many bans those are.
+    fn fill_firewall(&mut self, now: Timestamp) -> Result<usize, FirewallError> {
         let blockings = self.blockings();
-        let mut bans = Vec::new();
-        for Blocking { jail, .. } in &blockings {
-            for subject in self.judge.banned(jail) {
-                let (Some(target), Some((since, time))) =
-                    (self.target(jail, &subject), self.judge.ban_of(jail, &subject))
-                else {
-                    continue;
-                };
-                let timeout = time.after(since).map(|end| from_now(end, now));
-                bans.push(Change::Ban { jail: jail.clone(), target, timeout });
-            }
-        }
-        (blockings, bans)
+        let mut n_bans = 0;
+        let mut bans = standing(&self.judge, &blockings, now).inspect(|_| n_bans += 1);
+        self.firewall.rebuild(&blockings, &mut bans)?;
+        drop(bans);
+        Ok(n_bans)
+    }
+}
+
+/// Every ban that stands in a jail that blocks; made one by one, as there may be half a million.
+fn standing<'a>(
+    judge: &'a Judge,
+    blockings: &'a [Blocking],
+    now: Timestamp,
+) -> impl Iterator<Item = Change> + 'a {
+    blockings.iter().flat_map(move |Blocking { jail, .. }| {
+        judge.banned(jail).into_iter().filter_map(move |subject| {
+            let (since, time) = judge.ban_of(jail, &subject)?;
+            let timeout = time.after(since).map(|end| from_now(end, now));
+            Some(Change::Ban { jail: jail.clone(), target: target(&subject)?, timeout })
+        })
+    })
+}
+
+/// What the firewall knows of a subject; nothing where it is no address.
+fn target(subject: &Subject) -> Option<IpNet> {
+    match subject {
+        Subject::Addr(addr) => Some((*addr).into()),
+        Subject::Net(net) => Some(*net),
+        Subject::Id(_) => None,
     }
 }
 

@@ -58,6 +58,14 @@ fn unban(jail: &str, who: &str) -> Change {
     Change::Unban { jail: jail.to_owned(), target: target(who) }
 }
 
+fn rebuild(
+    firewall: &mut dyn Firewall,
+    jails: &[Blocking],
+    bans: &[Change],
+) -> Result<(), FirewallError> {
+    firewall.rebuild(jails, &mut bans.iter().cloned())
+}
+
 #[track_caller]
 fn check(firewall: &mut dyn Firewall, want: &[(&str, &str)]) {
     let want: Vec<_> = want.iter().map(|&(jail, who)| (jail.to_owned(), target(who))).collect();
@@ -76,8 +84,7 @@ fn eventually(what: &str, mut happens: impl FnMut() -> bool) {
 #[test]
 fn holds_what_it_is_told() {
     over_all(|firewall| {
-        firewall
-            .rebuild(&[blocking("sshd", &["ssh"]), blocking("web", &["80", "443"])], &[])
+        rebuild(firewall, &[blocking("sshd", &["ssh"]), blocking("web", &["80", "443"])], &[])
             .unwrap();
         assert_ne!(firewall.look().unwrap(), Look::Gone);
         check(firewall, &[]);
@@ -111,7 +118,7 @@ fn holds_what_it_is_told() {
 #[test]
 fn repeating_is_harmless() {
     over_all(|firewall| {
-        firewall.rebuild(&[blocking("sshd", &["ssh"])], &[]).unwrap();
+        rebuild(firewall, &[blocking("sshd", &["ssh"])], &[]).unwrap();
         // An absent ban is lifted in the same batch as others are made.
         let changes = [
             unban("sshd", "192.0.2.9"),
@@ -130,7 +137,7 @@ fn repeating_is_harmless() {
 #[test]
 fn prefixes_may_overlap() {
     over_all(|firewall| {
-        firewall.rebuild(&[blocking("sshd", &["ssh"])], &[]).unwrap();
+        rebuild(firewall, &[blocking("sshd", &["ssh"])], &[]).unwrap();
         firewall.apply(&[ban("sshd", "198.51.100.0/25", Some(600))]).unwrap();
         firewall.apply(&[ban("sshd", "198.51.100.0/24", Some(60))]).unwrap();
         firewall.apply(&[ban("sshd", "198.51.100.7", Some(60))]).unwrap();
@@ -146,7 +153,7 @@ fn prefixes_may_overlap() {
 #[test]
 fn a_batch_is_made_whole_or_not_at_all() {
     over_all(|firewall| {
-        firewall.rebuild(&[blocking("sshd", &["ssh"])], &[]).unwrap();
+        rebuild(firewall, &[blocking("sshd", &["ssh"])], &[]).unwrap();
         let changes = [ban("sshd", "192.0.2.1", Some(60)), ban("nosuch", "192.0.2.2", Some(60))];
         assert!(matches!(firewall.apply(&changes), Err(FirewallError::Refused { .. })));
         check(firewall, &[]);
@@ -156,14 +163,14 @@ fn a_batch_is_made_whole_or_not_at_all() {
 #[test]
 fn rebuilds_and_goes_away() {
     over_all(|firewall| {
-        firewall.rebuild(&[blocking("old", &["ssh"])], &[ban("old", "192.0.2.1", None)]).unwrap();
+        rebuild(firewall, &[blocking("old", &["ssh"])], &[ban("old", "192.0.2.1", None)]).unwrap();
         let bans = [ban("new_jail", "192.0.2.2", Some(60)), ban("new_jail", "2001:db8::/64", None)];
-        firewall.rebuild(&[blocking("new_jail", &[])], &bans).unwrap();
+        rebuild(firewall, &[blocking("new_jail", &[])], &bans).unwrap();
         check(firewall, &[("new_jail", "192.0.2.2"), ("new_jail", "2001:db8::/64")]);
         firewall.remove().unwrap();
         assert_eq!(firewall.look().unwrap(), Look::Gone);
         firewall.remove().unwrap();
-        firewall.rebuild(&[blocking("new_jail", &[])], &[]).unwrap();
+        rebuild(firewall, &[blocking("new_jail", &[])], &[]).unwrap();
         check(firewall, &[]);
     });
 }
@@ -171,7 +178,7 @@ fn rebuilds_and_goes_away() {
 #[test]
 fn bans_end_by_themselves_and_can_be_renewed() {
     over_all(|firewall| {
-        firewall.rebuild(&[blocking("sshd", &["ssh"])], &[]).unwrap();
+        rebuild(firewall, &[blocking("sshd", &["ssh"])], &[]).unwrap();
         firewall
             .apply(&[ban("sshd", "192.0.2.1", Some(1)), ban("sshd", "192.0.2.2", Some(1))])
             .unwrap();
@@ -186,7 +193,7 @@ fn packets_are_dropped_and_pass_again() {
     over_kernels(|firewall| {
         let neighbour = neighbour::Neighbour::new();
         let _open = [2222, 8080].map(|port| TcpListener::bind(("::", port)).unwrap());
-        firewall.rebuild(&[blocking("sshd", &["2222"])], &[]).unwrap();
+        rebuild(firewall, &[blocking("sshd", &["2222"])], &[]).unwrap();
         for source in ["10.9.0.2", "10.9.0.3", "fd00:9::2", "fd00:9::3"] {
             // The first packet on a new wire may wait for the neighbour to be found.
             eventually("a new wire works", || neighbour.connects(source, 2222));
@@ -211,7 +218,7 @@ fn packets_are_dropped_and_pass_again() {
         assert!(neighbour.connects("10.9.0.2", 8080), "only the jail's ports are closed");
 
         // Who restarts guard opens no gap: the same bans, on every port now.
-        firewall.rebuild(&[blocking("sshd", &[])], &bans).unwrap();
+        rebuild(firewall, &[blocking("sshd", &[])], &bans).unwrap();
         assert!(!neighbour.connects("10.9.0.2", 8080));
         assert!(neighbour.connects("10.9.0.4", 2222), "its prefix is not among them");
 
@@ -230,7 +237,7 @@ fn packets_pass_again_when_a_ban_ends() {
     over_kernels(|firewall| {
         let neighbour = neighbour::Neighbour::new();
         let _open = TcpListener::bind("[::]:2222").unwrap();
-        firewall.rebuild(&[blocking("sshd", &["2222"])], &[]).unwrap();
+        rebuild(firewall, &[blocking("sshd", &["2222"])], &[]).unwrap();
         for source in ["10.9.0.2", "fd00:9::2", "10.9.0.4"] {
             eventually("a new wire works", || neighbour.connects(source, 2222));
         }
@@ -256,7 +263,7 @@ fn rejects_and_resets() {
         let mut jails = [blocking("rejects", &["2222"]), blocking("resets", &["8080"])];
         jails[0].rules[0].verdict = Verdict::Reject;
         jails[1].rules[0].verdict = Verdict::Reset;
-        firewall.rebuild(&jails, &[]).unwrap();
+        rebuild(firewall, &jails, &[]).unwrap();
         for (source, jail, port) in [
             ("10.9.0.2", "rejects", 2222),
             ("fd00:9::2", "rejects", 2222),
@@ -286,14 +293,14 @@ fn notices_what_others_do_to_it() {
         for ruin in
             ["flush ruleset", "flush chain inet fail2misp input", "delete table inet fail2misp"]
         {
-            firewall.rebuild(&[blocking("sshd", &["ssh"])], &bans).unwrap();
+            rebuild(&mut firewall, &[blocking("sshd", &["ssh"])], &bans).unwrap();
             assert_eq!(firewall.look().unwrap(), Look::Touched, "by ourselves");
             assert_eq!(firewall.look().unwrap(), Look::Untouched);
             nft(ruin);
             assert_eq!(firewall.look().unwrap(), Look::Gone, "{ruin}");
         }
         let mut firewall = Nft::new(); // which begins to count its sets anew
-        firewall.rebuild(&[blocking("sshd", &["ssh"])], &bans).unwrap();
+        rebuild(&mut firewall, &[blocking("sshd", &["ssh"])], &bans).unwrap();
         let (set, nets) = ("addr4-sshd.1", "net6-sshd.1");
         for (ruin, left) in [
             (format!("flush set inet fail2misp {set}"), &[("sshd", "2001:db8::/64")][..]),
@@ -312,7 +319,7 @@ fn a_crash_in_the_middle_leaves_the_old_bans_and_heals() {
     netns::within(|| {
         let jails = [blocking("sshd", &["ssh"])];
         let bans = [ban("sshd", "192.0.2.1", None)];
-        Nft::new().rebuild(&jails, &bans).unwrap();
+        rebuild(&mut Nft::new(), &jails, &bans).unwrap();
         // A generation that was filled and that no rule looks into.
         for words in [
             "add set inet fail2misp addr4-sshd.2 { type ipv4_addr; flags timeout; }",
@@ -321,7 +328,7 @@ fn a_crash_in_the_middle_leaves_the_old_bans_and_heals() {
             assert!(Command::new("nft").args(words.split(' ')).status().unwrap().success());
         }
         let mut firewall = Nft::new();
-        firewall.rebuild(&jails, &bans).unwrap();
+        rebuild(&mut firewall, &jails, &bans).unwrap();
         check(&mut firewall, &[("sshd", "192.0.2.1")]);
         let listing = Command::new("nft").args(["list", "ruleset"]).output().unwrap().stdout;
         let listing = String::from_utf8(listing).unwrap();
@@ -340,12 +347,12 @@ fn the_older_way_notices_what_others_do_to_it() {
             assert!(Command::new(program).args(args.split(' ')).status().unwrap().success());
         };
         for ruin in ["iptables -F INPUT", "ip6tables -F fail2misp-input", "iptables -F"] {
-            firewall.rebuild(&[blocking("sshd", &["ssh"])], &bans).unwrap();
+            rebuild(&mut firewall, &[blocking("sshd", &["ssh"])], &bans).unwrap();
             assert_eq!(firewall.look().unwrap(), Look::Touched);
             run(ruin);
             assert_eq!(firewall.look().unwrap(), Look::Gone, "{ruin}");
         }
-        firewall.rebuild(&[blocking("sshd", &["ssh"])], &bans).unwrap();
+        rebuild(&mut firewall, &[blocking("sshd", &["ssh"])], &bans).unwrap();
         run("ipset flush f2m4-4-0-sshd");
         assert_eq!(firewall.look().unwrap(), Look::Touched);
         check(&mut firewall, &[("sshd", "2001:db8::/64")]);
@@ -363,7 +370,7 @@ fn the_older_way_notices_what_others_do_to_it() {
 fn a_full_set_is_said() {
     netns::within(|| {
         let mut firewall = Ipset::with_room_for(2);
-        firewall.rebuild(&[blocking("sshd", &["ssh"])], &[]).unwrap();
+        rebuild(&mut firewall, &[blocking("sshd", &["ssh"])], &[]).unwrap();
         let bans: Vec<Change> =
             (0..200).map(|n| ban("sshd", &format!("192.0.2.{n}"), None)).collect();
         let error = firewall.apply(&bans).unwrap_err();

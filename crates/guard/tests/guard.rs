@@ -377,10 +377,14 @@ impl Firewall for Claiming {
         self.0.check(jails)
     }
 
+    fn beside(&self) -> Box<dyn Firewall> {
+        self.0.beside()
+    }
+
     fn rebuild(
         &mut self,
         jails: &[guard::firewall::Blocking],
-        bans: &[guard::firewall::Change],
+        bans: &mut dyn Iterator<Item = guard::firewall::Change>,
     ) -> Result<(), FirewallError> {
         self.0.rebuild(jails, bans)
     }

@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use super::program::Program;
 use super::{Blocking, Change, Dropped, Firewall, FirewallError, Look, is_address};
 use family::Family;
-use name::Name;
+use name::{Name, Part};
 
 /// What a set holds at most: a million bans are some 100 MB of the kernel's memory.
 const MAX_SET: u32 = 1 << 20;
@@ -51,6 +51,7 @@ const IPSET: Program = Program { name: "ipset", package: "ipset" };
 /// The sets and chains, as this process made them.
 #[derive(Debug)]
 pub struct Ipset {
+    part: Part,
     families: Vec<Family>,
     /// That of the sets which the rules look into; 0 before the first rebuild.
     generation: u32,
@@ -77,7 +78,7 @@ impl Ipset {
     /// The same with sets that hold at most `max` bans each.
     pub fn with_room_for(max: u32) -> Self {
         let (jails, rules) = (Vec::new(), Vec::new());
-        Self { families: Family::all(), generation: 0, jails, rules, max }
+        Self { part: Part::Bans, families: Family::all(), generation: 0, jails, rules, max }
     }
 
     /// Whether ipset and iptables work here.
@@ -97,25 +98,27 @@ impl Ipset {
             FirewallError::Refused { said: format!("jail `{jail}` has no rules") }
         })?;
         let family = Family::of(change.target());
-        Ok(Name { family, generation: self.generation, place }.with(jail))
+        Ok(Name { part: self.part, family, generation: self.generation, place }.with(jail))
     }
 
-    fn make(&self, changes: &[Change]) -> Result<(), FirewallError> {
-        for changes in changes.chunks(MAX_LINES) {
+    fn make(&self, changes: &mut dyn Iterator<Item = Change>) -> Result<(), FirewallError> {
+        loop {
             let mut script = String::new();
-            for change in changes {
-                let (set, target) = (self.set(change)?, words(change.target()));
+            for change in changes.take(MAX_LINES) {
+                let (set, target) = (self.set(&change)?, words(change.target()));
                 // Writing to a string cannot fail.
                 let _ = match change {
                     Change::Ban { timeout, .. } => {
-                        writeln!(script, "add {set} {target} timeout {}", seconds(*timeout))
+                        writeln!(script, "add {set} {target} timeout {}", seconds(timeout))
                     }
                     Change::Unban { .. } => writeln!(script, "del {set} {target}"),
                 };
             }
+            if script.is_empty() {
+                return Ok(());
+            }
             self.restore(&script)?;
         }
-        Ok(())
     }
 
     fn restore(&self, script: &str) -> Result<(), FirewallError> {
@@ -127,13 +130,49 @@ impl Ipset {
         })
     }
 
+    /// Our rules of one family.
+    fn listed(&self, family: Family) -> Result<Vec<String>, FirewallError> {
+        family.save().run(&["-t", "filter"], "").map(|listing| rules::ours(self.part, &listing))
+    }
+
+    /// The names of our sets.
+    fn sets(&self) -> Result<Vec<String>, FirewallError> {
+        let listing = IPSET.run(&["list", "-n"], "")?;
+        let listing = String::from_utf8_lossy(&listing);
+        Ok(listing
+            .lines()
+            .filter(|name| Name::read(self.part, name).is_some())
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Destroys sets that no rule looks into any more, as far as the kernel lets go of them; what it
+    /// does not is left empty, and goes with the next rebuild.
+    fn destroy(&self, mut sets: Vec<String>) -> Result<(), FirewallError> {
+        let script = |verb: &str, sets: &[String]| -> String {
+            sets.iter().map(|set| format!("{verb} {set}\n")).collect()
+        };
+        IPSET.run(&["restore"], &script("flush", &sets))?;
+        for _ in 0..MAX_TRIES {
+            match IPSET.run(&["restore"], &script("destroy", &sets)) {
+                Ok(_) => break,
+                Err(FirewallError::Refused { .. }) => thread::sleep(PAUSE),
+                Err(error) => return Err(error),
+            }
+            let left = self.sets()?;
+            sets.retain(|set| left.contains(set));
+        }
+        Ok(())
+    }
+
     /// Turns the rules to the sets of this generation.
     fn turn(&mut self, jails: &[Blocking]) -> Result<(), FirewallError> {
         self.rules.clear();
         for family in &self.families {
-            let rules = rules::render(*family, jails, self.generation, &listed(*family)?);
+            let rules =
+                rules::render(self.part, *family, jails, self.generation, &self.listed(*family)?);
             family.restore().run(&["--noflush", "-w", PATIENCE], &rules)?;
-            self.rules.push(listed(*family)?);
+            self.rules.push(self.listed(*family)?);
         }
         Ok(())
     }
@@ -148,26 +187,37 @@ impl Firewall for Ipset {
         true
     }
 
+    fn beside(&self) -> Box<dyn Firewall> {
+        Box::new(Self { part: Part::Lists, ..Self::with_room_for(self.max) })
+    }
+
     fn check(&mut self, jails: &[Blocking]) -> Result<(), FirewallError> {
         for family in &self.families {
-            let rules = rules::trial(*family, jails);
+            let rules = rules::trial(self.part, *family, jails);
             family.restore().run(&["--test", "--noflush", "-w", PATIENCE], &rules)?;
         }
         Ok(())
     }
 
-    fn rebuild(&mut self, jails: &[Blocking], bans: &[Change]) -> Result<(), FirewallError> {
-        let old = sets()?;
-        let newest = old.iter().filter_map(|it| Name::read(it)).map(|it| it.generation).max();
+    fn rebuild(
+        &mut self,
+        jails: &[Blocking],
+        bans: &mut dyn Iterator<Item = Change>,
+    ) -> Result<(), FirewallError> {
+        let old = self.sets()?;
+        let newest =
+            old.iter().filter_map(|it| Name::read(self.part, it)).map(|it| it.generation).max();
         let mut new = Self {
             generation: newest.unwrap_or(0).max(self.generation) + 1,
             jails: jails.iter().map(|it| it.jail.clone()).collect(),
+            part: self.part,
             ..Self::with_room_for(self.max)
         };
         let mut script = String::new();
         for (place, jail) in new.jails.iter().enumerate() {
             for family in new.families.iter().copied() {
-                let set = Name { family, generation: new.generation, place }.with(jail);
+                let set =
+                    Name { part: self.part, family, generation: new.generation, place }.with(jail);
                 let options = format!("family {} timeout 0 maxelem {}", family.name(), self.max);
                 // Writing to a string cannot fail.
                 let _ = writeln!(script, "create {set} hash:net {options}");
@@ -177,13 +227,13 @@ impl Firewall for Ipset {
         new.make(bans)?;
         new.turn(jails)?;
         *self = new;
-        destroy(old)
+        self.destroy(old)
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), FirewallError> {
         // Whose jail is unknown keeps the others from being made, too.
         changes.iter().try_for_each(|change| self.set(change).map(drop))?;
-        self.make(changes)
+        self.make(&mut changes.iter().cloned())
     }
 
     fn banned(&mut self) -> Result<Vec<(String, IpNet)>, FirewallError> {
@@ -191,7 +241,7 @@ impl Firewall for Ipset {
         let listing = String::from_utf8_lossy(&listing);
         let read = |line: &str| {
             let mut words = line.strip_prefix("add ")?.split(' ');
-            let name = Name::read(words.next()?)?;
+            let name = Name::read(self.part, words.next()?)?;
             let jail = self.jails.get(name.place).filter(|_| name.generation == self.generation)?;
             Some((jail.clone(), target(words.next()?)?))
         };
@@ -206,7 +256,7 @@ impl Firewall for Ipset {
             return Ok(Look::Gone);
         }
         for (family, rules) in self.families.iter().zip(&self.rules) {
-            if listed(*family)? != *rules {
+            if self.listed(*family)? != *rules {
                 return Ok(Look::Gone);
             }
         }
@@ -218,7 +268,7 @@ impl Firewall for Ipset {
         let mut dropped: Vec<Dropped> = self.jails.iter().map(none).collect();
         for family in &self.families {
             let listing = family.save().run(&["-c", "-t", "filter"], "")?;
-            for (place, it) in rules::dropped(&listing) {
+            for (place, it) in rules::dropped(self.part, &listing) {
                 if let Some(sum) = dropped.get_mut(place) {
                     sum.n_packets += it.n_packets;
                     sum.n_bytes += it.n_bytes;
@@ -230,44 +280,13 @@ impl Firewall for Ipset {
 
     fn remove(&mut self) -> Result<(), FirewallError> {
         for family in &self.families {
-            let removal = rules::removal(&listed(*family)?);
+            let removal = rules::removal(&self.listed(*family)?);
             family.restore().run(&["--noflush", "-w", PATIENCE], &removal)?;
         }
-        destroy(sets()?)?;
-        *self = Self::with_room_for(self.max);
+        self.destroy(self.sets()?)?;
+        *self = Self { part: self.part, ..Self::with_room_for(self.max) };
         Ok(())
     }
-}
-
-/// Our rules of one family.
-fn listed(family: Family) -> Result<Vec<String>, FirewallError> {
-    family.save().run(&["-t", "filter"], "").map(|listing| rules::ours(&listing))
-}
-
-/// The names of our sets.
-fn sets() -> Result<Vec<String>, FirewallError> {
-    let listing = IPSET.run(&["list", "-n"], "")?;
-    let listing = String::from_utf8_lossy(&listing);
-    Ok(listing.lines().filter(|name| Name::read(name).is_some()).map(str::to_owned).collect())
-}
-
-/// Destroys sets that no rule looks into any more, as far as the kernel lets go of them; what it
-/// does not is left empty, and goes with the next rebuild.
-fn destroy(mut sets: Vec<String>) -> Result<(), FirewallError> {
-    let script = |verb: &str, sets: &[String]| -> String {
-        sets.iter().map(|set| format!("{verb} {set}\n")).collect()
-    };
-    IPSET.run(&["restore"], &script("flush", &sets))?;
-    for _ in 0..MAX_TRIES {
-        match IPSET.run(&["restore"], &script("destroy", &sets)) {
-            Ok(_) => break,
-            Err(FirewallError::Refused { .. }) => thread::sleep(PAUSE),
-            Err(error) => return Err(error),
-        }
-        let left = self::sets()?;
-        sets.retain(|set| left.contains(set));
-    }
-    Ok(())
 }
 
 /// A target as ipset writes it.

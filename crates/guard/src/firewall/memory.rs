@@ -76,12 +76,20 @@ impl Firewall for Memory {
         Ok(())
     }
 
-    fn rebuild(&mut self, jails: &[Blocking], bans: &[Change]) -> Result<(), FirewallError> {
+    fn beside(&self) -> Box<dyn Firewall> {
+        Box::new(Self::default())
+    }
+
+    fn rebuild(
+        &mut self,
+        jails: &[Blocking],
+        bans: &mut dyn Iterator<Item = Change>,
+    ) -> Result<(), FirewallError> {
         let mut new =
             Held { jails: jails.iter().map(|it| it.jail.clone()).collect(), ..Held::default() };
         for ban in bans {
-            new.allows(ban)?;
-            new.make(ban);
+            new.allows(&ban)?;
+            new.make(&ban);
         }
         self.held(|held| *held = new);
         Ok(())

@@ -21,6 +21,7 @@ mod script;
 mod set;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::{self, Display};
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -32,13 +33,22 @@ use batch::{MAX_ELEMENTS, Operation, Verb};
 use netlink::Netlink;
 use set::Set;
 
-/// Our table; nobody else's is touched.
-const TABLE: &str = "inet fail2misp";
-/// Its name without its family.
-const TABLE_NAME: &str = "fail2misp";
+/// A table of ours, in the family `inet`; nobody else's is touched.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Table {
+    name: &'static str,
+    /// Of its chains: before the ordinary filter (0), where fail2ban's own action is, too.
+    priority: i32,
+}
 
-/// Bans of one batch of a rebuild: some megabyte each.
-const MAX_PART: usize = 10_000;
+/// What the jails ban.
+const BANS: Table = Table { name: "fail2misp", priority: -1 };
+/// What the block lists hold; of its own, so that neither waits for a rebuild of the other.
+const LISTS: Table = Table { name: "fail2misp-lists", priority: -2 };
+
+/// Bans of one batch of a rebuild: the kernel makes nobody else's changes meanwhile, and needs some
+/// ten milliseconds for so many.
+const MAX_PART: usize = 5000;
 
 /// The program that makes the table.
 const NFT: Program = Program { name: "nft", package: "nftables" };
@@ -46,6 +56,7 @@ const NFT: Program = Program { name: "nft", package: "nftables" };
 /// The table, as this process made it.
 #[derive(Debug)]
 pub struct Nft {
+    table: Table,
     way: Way,
     /// That of the sets which the rules look into; 0 before the first rebuild.
     generation: u32,
@@ -66,6 +77,12 @@ enum Way {
     Program,
 }
 
+impl Display for Table {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "inet {}", self.name)
+    }
+}
+
 impl Default for Nft {
     fn default() -> Self {
         Self::new()
@@ -75,12 +92,12 @@ impl Default for Nft {
 impl Nft {
     /// The firewall of the network namespace that this process is in.
     pub fn new() -> Self {
-        Self::by(Way::Netlink(None))
+        Self::of(BANS, Way::Netlink(None))
     }
 
     /// The same, moved by the program `nft` alone; slower, and what [`Self::new`] falls back to.
     pub fn by_program() -> Self {
-        Self::by(Way::Program)
+        Self::of(BANS, Way::Program)
     }
 
     /// Whether nf_tables can be moved here: the program is there, and the kernel knows it.
@@ -92,12 +109,13 @@ impl Nft {
         NFT.works(&["list", "tables"])
     }
 
-    fn by(way: Way) -> Self {
-        Self { way, generation: 0, nets: BTreeMap::new(), rules: Vec::new(), seen: None }
+    fn of(table: Table, way: Way) -> Self {
+        Self { table, way, generation: 0, nets: BTreeMap::new(), rules: Vec::new(), seen: None }
     }
 
     fn make(&mut self, operations: &[Operation]) -> Result<(), FirewallError> {
-        match self.by_netlink(|netlink| netlink.make(TABLE_NAME, operations)) {
+        let table = self.table;
+        match self.by_netlink(|netlink| netlink.make(table.name, operations)) {
             Some(Err(FirewallError::Io(error))) => {
                 tracing::warn!(
                     target: "fail2ban.actions",
@@ -109,7 +127,7 @@ impl Nft {
             Some(outcome) => return outcome,
             None => {}
         }
-        NFT.run(&["-f", "-"], &script::operations(operations)).map(drop)
+        NFT.run(&["-f", "-"], &script::operations(table, operations)).map(drop)
     }
 
     /// What `work` comes to; `None` where netlink is not the way.
@@ -145,12 +163,16 @@ impl Nft {
     /// Puts bans into sets of `generation` that hold nothing yet; `nets` gathers the prefixes.
     fn fill(
         &mut self,
-        bans: &[Change],
+        bans: &mut dyn Iterator<Item = Change>,
         generation: u32,
         nets: &mut BTreeMap<String, Nets>,
     ) -> Result<(), FirewallError> {
-        for bans in bans.chunks(MAX_PART) {
-            let (addrs, changed) = split(bans);
+        loop {
+            let part: Vec<Change> = bans.take(MAX_PART).collect();
+            if part.is_empty() {
+                break;
+            }
+            let (addrs, changed) = split(&part);
             let operations: Vec<Operation> =
                 runs(&addrs).into_iter().map(|run| run.operation(Verb::Add, generation)).collect();
             self.make(&operations)?;
@@ -162,29 +184,34 @@ impl Nft {
 
     /// Turns the rules to the sets of `generation`, in one step, and takes away all others.
     fn turn(&mut self, jails: &[Blocking], generation: u32) -> Result<(), FirewallError> {
-        let named = script::named(&list(&["-t"])?);
-        let mut script = script::rules(jails, generation);
+        let named = script::named(&self.list(&["-t"])?);
+        let mut script = script::rules(self.table, jails, generation);
+        let table = self.table;
         let is_old = |name: &&String| Set::read(name).is_none_or(|(_, _, it)| it != generation);
         for set in named.sets.iter().filter(is_old) {
-            script.push_str(&format!("delete set {TABLE} {set}\n"));
+            script.push_str(&format!("delete set {table} {set}\n"));
         }
         let counters: HashSet<String> = jails.iter().map(|it| set::plain(&it.jail)).collect();
         for counter in named.counters.iter().filter(|it| !counters.contains(*it)) {
-            script.push_str(&format!("delete counter {TABLE} {counter}\n"));
+            script.push_str(&format!("delete counter {table} {counter}\n"));
         }
         NFT.run(&["-f", "-"], &script)?;
-        self.rules = list(&["-s", "-t"])?;
+        self.rules = self.list(&["-s", "-t"])?;
         Ok(())
+    }
+
+    /// The table as `nft` lists it.
+    fn list(&self, flags: &[&str]) -> Result<Vec<u8>, FirewallError> {
+        NFT.run(&[flags, &["list", "table", "inet", self.table.name]].concat(), "")
     }
 
     /// What the set of this name holds: its addresses, or its prefixes.
     fn elements(&mut self, set: Set, name: &str) -> Result<Vec<IpNet>, FirewallError> {
-        match self.by_netlink(|netlink| netlink.elements(TABLE_NAME, name)) {
+        let table = self.table.name;
+        match self.by_netlink(|netlink| netlink.elements(table, name)) {
             Some(found) if set.holds_prefixes() => Ok(interval::nets(found?)),
             Some(found) => Ok(found?.into_iter().map(|it| it.key.into()).collect()),
-            None => {
-                script::elements(&NFT.run(&["-j", "list", "set", "inet", TABLE_NAME, name], "")?)
-            }
+            None => script::elements(&NFT.run(&["-j", "list", "set", "inet", table, name], "")?),
         }
     }
 }
@@ -192,8 +219,8 @@ impl Nft {
 impl Firewall for Nft {
     fn describe(&self) -> String {
         match self.way {
-            Way::Netlink(_) => format!("nftables, table {TABLE}"),
-            Way::Program => format!("nftables, table {TABLE}, by the program nft"),
+            Way::Netlink(_) => format!("nftables, table {}", self.table),
+            Way::Program => format!("nftables, table {}, by the program nft", self.table),
         }
     }
 
@@ -201,19 +228,31 @@ impl Firewall for Nft {
         true
     }
 
+    fn beside(&self) -> Box<dyn Firewall> {
+        let way = match self.way {
+            Way::Netlink(_) => Way::Netlink(None),
+            Way::Program => Way::Program,
+        };
+        Box::new(Self::of(LISTS, way))
+    }
+
     fn check(&mut self, jails: &[Blocking]) -> Result<(), FirewallError> {
         // Of a generation that is never used, so that no set is there already.
-        let script = script::sets(jails, 0) + &script::rules(jails, 0);
+        let script = script::sets(self.table, jails, 0) + &script::rules(self.table, jails, 0);
         NFT.run(&["-c", "-f", "-"], &script).map(drop)
     }
 
-    fn rebuild(&mut self, jails: &[Blocking], bans: &[Change]) -> Result<(), FirewallError> {
-        NFT.run(&["-f", "-"], &format!("add table {TABLE}\n"))?;
-        let there = script::named(&list(&["-t"])?);
+    fn rebuild(
+        &mut self,
+        jails: &[Blocking],
+        bans: &mut dyn Iterator<Item = Change>,
+    ) -> Result<(), FirewallError> {
+        NFT.run(&["-f", "-"], &format!("add table {}\n", self.table))?;
+        let there = script::named(&self.list(&["-t"])?);
         let newest =
             there.sets.iter().filter_map(|name| Set::read(name)).map(|(_, _, it)| it).max();
         let generation = newest.unwrap_or(0).max(self.generation) + 1;
-        NFT.run(&["-f", "-"], &script::sets(jails, generation))?;
+        NFT.run(&["-f", "-"], &script::sets(self.table, jails, generation))?;
         let mut nets = BTreeMap::new();
         self.fill(bans, generation, &mut nets)?;
         self.turn(jails, generation)?;
@@ -236,7 +275,7 @@ impl Firewall for Nft {
     fn banned(&mut self) -> Result<Vec<(String, IpNet)>, FirewallError> {
         let mut banned = Vec::new();
         let mut covers: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
-        for name in script::named(&list(&["-t"])?).sets {
+        for name in script::named(&self.list(&["-t"])?).sets {
             let Some((set, jail, generation)) = Set::read(&name) else { continue };
             if self.generation != 0 && generation != self.generation {
                 continue;
@@ -266,7 +305,7 @@ impl Firewall for Nft {
         if number.is_some() && number == self.seen {
             return Ok(Look::Untouched);
         }
-        match list(&["-s", "-t"]) {
+        match self.list(&["-s", "-t"]) {
             Ok(rules) if rules == self.rules => {
                 self.seen = number;
                 Ok(Look::Touched)
@@ -277,24 +316,21 @@ impl Firewall for Nft {
     }
 
     fn dropped(&mut self) -> Result<Vec<Dropped>, FirewallError> {
-        let counters = match self.by_netlink(|netlink| netlink.counters(TABLE_NAME)) {
+        let table = self.table.name;
+        let counters = match self.by_netlink(|netlink| netlink.counters(table)) {
             Some(counters) => counters?,
-            None => script::counters(&NFT.run(&["-j", "list", "counters"], "")?, TABLE_NAME)?,
+            None => script::counters(&NFT.run(&["-j", "list", "counters"], "")?, table)?,
         };
         let of_jail = |it: Dropped| Some(Dropped { by: set::jail(&it.by)?, ..it });
         Ok(counters.into_iter().filter_map(of_jail).collect())
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {
-        NFT.run(&["-f", "-"], &format!("add table {TABLE}\ndelete table {TABLE}\n"))?;
-        *self = Self::by(std::mem::replace(&mut self.way, Way::Program));
+        let table = self.table;
+        NFT.run(&["-f", "-"], &format!("add table {table}\ndelete table {table}\n"))?;
+        *self = Self::of(self.table, std::mem::replace(&mut self.way, Way::Program));
         Ok(())
     }
-}
-
-/// Our table as `nft` lists it.
-fn list(flags: &[&str]) -> Result<Vec<u8>, FirewallError> {
-    NFT.run(&[flags, &["list", "table", "inet", TABLE_NAME]].concat(), "")
 }
 
 /// The changes of addresses, and those of prefixes.
@@ -404,7 +440,7 @@ mod tests {
             })
             .collect();
         let nft = Nft::by_program();
-        let script = script::operations(&nft.operations(&changes, &mut BTreeMap::new()));
+        let script = script::operations(BANS, &nft.operations(&changes, &mut BTreeMap::new()));
         assert_eq!(script.replace(" element inet fail2misp", ""), want);
     }
 

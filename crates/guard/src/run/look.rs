@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use jail::judge;
 use jiff::Timestamp;
 
-use super::{LOOK_EVERY, Run};
+use super::{LOOK_EVERY, Run, standing};
 use crate::addresses;
 use crate::firewall::{Change, FirewallError, Look};
 use crate::ignore_file;
@@ -79,7 +79,8 @@ impl Run {
     /// Puts back the bans that others took away, and takes away those that they made.
     fn heal_firewall(&mut self) -> Result<(), FirewallError> {
         let held = self.firewall.banned()?;
-        let (_, bans) = self.all_bans(Timestamp::now());
+        let bans: Vec<Change> =
+            standing(&self.judge, &self.blockings(), Timestamp::now()).collect();
         let n_bans = bans.len();
         let changes = differences(bans, &held);
         if changes.is_empty() {

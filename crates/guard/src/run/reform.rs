@@ -72,11 +72,10 @@ impl Run {
         }
         self.disabled = disabled.unwrap_or_else(|| std::mem::take(&mut self.disabled));
 
-        if !new.is_empty() || self.blockings() != before {
-            let (blockings, bans) = self.all_bans(now);
-            if let Err(error) = self.firewall.rebuild(&blockings, &bans) {
-                self.firewall_fails(&error);
-            }
+        if (!new.is_empty() || self.blockings() != before)
+            && let Err(error) = self.fill_firewall(now)
+        {
+            self.firewall_fails(&error);
         }
         Ok(self.names())
     }

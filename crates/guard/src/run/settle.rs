@@ -75,13 +75,12 @@ impl Run {
     }
 
     pub(super) fn rebuild_firewall(&mut self) {
-        let (blockings, bans) = self.all_bans(Timestamp::now());
-        match self.firewall.rebuild(&blockings, &bans) {
-            Ok(()) => {
+        match self.fill_firewall(Timestamp::now()) {
+            Ok(n_bans) => {
                 self.firewall_due = None;
                 tracing::info!(
                     target: "fail2ban.actions", notice = true,
-                    "the firewall holds all {} bans again", bans.len()
+                    "the firewall holds all {n_bans} bans again"
                 );
             }
             Err(error) => self.firewall_fails(&error),

@@ -37,14 +37,6 @@ impl Family {
         }
     }
 
-    /// As the names of our sets have it.
-    pub(super) fn digit(self) -> char {
-        match self {
-            Self::V4 => '4',
-            Self::V6 => '6',
-        }
-    }
-
     /// The program that writes rules.
     pub(super) fn restore(self) -> Program {
         let name = match self {

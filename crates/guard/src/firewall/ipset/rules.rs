@@ -3,12 +3,13 @@
 use std::fmt::{Display, Write as _};
 
 use super::family::Family;
-use super::name::Name;
+use super::name::{Name, Part};
 use crate::firewall::{Blocking, Dropped, Hook, Ports, Rule, Verdict};
 
 /// Our chains, and from where packets get there.
-const CHAINS: [(Hook, &str, &str); 2] =
-    [(Hook::Input, "INPUT", "fail2misp-input"), (Hook::Forward, "FORWARD", "fail2misp-forward")];
+fn chains(part: Part) -> [(Hook, &'static str, &'static str); 2] {
+    [(Hook::Input, "INPUT", part.input()), (Hook::Forward, "FORWARD", part.forward())]
+}
 
 /// Ports of one rule (`XT_MULTI_PORTS`); a range counts twice.
 const MAX_PORTS: usize = 15;
@@ -16,16 +17,17 @@ const MAX_PORTS: usize = 15;
 /// The rules of one family that look into the sets of `generation`, in the place of those that are
 /// there; `listing` tells which.
 pub(super) fn render(
+    part: Part,
     family: Family,
     jails: &[Blocking],
     generation: u32,
     listing: &[String],
 ) -> String {
     let mut out = "*filter\n".to_owned();
-    for (hook, base, chain) in CHAINS {
+    for (hook, base, chain) in chains(part) {
         line(&mut out, format_args!(":{chain} - [0:0]"));
         for (place, jail) in jails.iter().enumerate() {
-            let set = Name { family, generation, place }.with(&jail.jail);
+            let set = Name { part, family, generation, place }.with(&jail.jail);
             for rule in jail.rules.iter().filter(|rule| rule.hook == hook) {
                 for packets in packets(rule) {
                     let verdict = verdict(rule.verdict, family);
@@ -44,12 +46,13 @@ pub(super) fn render(
 }
 
 /// The rules of one family without the sets, which are not there yet, to be tried out.
-pub(super) fn trial(family: Family, jails: &[Blocking]) -> String {
-    let mut out = "*filter\n:fail2misp-trial - [0:0]\n".to_owned();
+pub(super) fn trial(part: Part, family: Family, jails: &[Blocking]) -> String {
+    let chain = format!("{}-trial", part.input());
+    let mut out = format!("*filter\n:{chain} - [0:0]\n");
     for rule in jails.iter().flat_map(|jail| &jail.rules) {
         for packets in packets(rule) {
             let verdict = verdict(rule.verdict, family);
-            line(&mut out, format_args!("-A fail2misp-trial {packets}-j {verdict}"));
+            line(&mut out, format_args!("-A {chain} {packets}-j {verdict}"));
         }
     }
     out.push_str("COMMIT\n");
@@ -128,23 +131,23 @@ fn line(out: &mut String, text: impl Display) {
 }
 
 /// Our chains, rules and jumps in a listing of one family.
-pub(super) fn ours(listing: &[u8]) -> Vec<String> {
+pub(super) fn ours(part: Part, listing: &[u8]) -> Vec<String> {
     let listing = String::from_utf8_lossy(listing);
     let ours = listing.lines().filter(|line| {
-        CHAINS.iter().any(|(_, _, chain)| line.split([' ', ':']).any(|word| word == *chain))
+        chains(part).iter().any(|(_, _, chain)| line.split([' ', ':']).any(|word| word == *chain))
     });
     ours.map(str::to_owned).collect()
 }
 
 /// What each of our rules has dropped, by the place of its jail, in a listing with counters:
 /// `[packets:bytes] -A fail2misp-input … --match-set f2m4-1-0-sshd src -j DROP`.
-pub(super) fn dropped(listing: &[u8]) -> Vec<(usize, Dropped)> {
+pub(super) fn dropped(part: Part, listing: &[u8]) -> Vec<(usize, Dropped)> {
     let listing = String::from_utf8_lossy(listing);
     let read = |line: &str| {
         let (counters, rule) = line.strip_prefix('[')?.split_once("] -A ")?;
         let (packets, bytes) = counters.split_once(':')?;
         let (_, set) = rule.split_once("--match-set ")?;
-        let name = Name::read(set.split(' ').next()?)?;
+        let name = Name::read(part, set.split(' ').next()?)?;
         let (n_packets, n_bytes) = (packets.parse().ok()?, bytes.parse().ok()?);
         Some((name.place, Dropped { by: String::new(), n_packets, n_bytes }))
     };
@@ -167,7 +170,7 @@ mod tests {
 
     #[track_caller]
     fn check(family: Family, ports: &[&str], verdict: Verdict, want: &[&str]) {
-        let script = render(family, &[jail(ports, verdict)], 1, &[]);
+        let script = render(Part::Bans, family, &[jail(ports, verdict)], 1, &[]);
         let rules: Vec<&str> =
             script.lines().filter_map(|it| it.strip_prefix("-A fail2misp-input ")).collect();
         assert_eq!(rules, want);
@@ -199,9 +202,9 @@ mod tests {
         let listing =
             b"*filter\n:INPUT ACCEPT [1:2]\n:fail2misp-input - [0:0]\n:fail2misp-forward - [0:0]\n\
             -A INPUT -j fail2misp-input\n-A INPUT -j others\n-A fail2misp-input -j DROP\nCOMMIT\n";
-        let ours = ours(listing);
+        let ours = ours(Part::Bans, listing);
         assert_eq!(ours.len(), 4);
-        let script = render(Family::V4, &[], 1, &ours);
+        let script = render(Part::Bans, Family::V4, &[], 1, &ours);
         assert!(!script.contains("-I INPUT") && script.contains("-I FORWARD"), "{script}");
         assert_eq!(
             removal(&ours),
@@ -215,7 +218,7 @@ mod tests {
         let listing =
             b"[3:180] -A fail2misp-input -p tcp -m set --match-set f2m4-2-1-web src -j DROP\n\
             [9:9] -A INPUT -j fail2misp-input\n";
-        let dropped = dropped(listing);
+        let dropped = dropped(Part::Bans, listing);
         let want = Dropped { by: String::new(), n_packets: 3, n_bytes: 180 };
         assert_eq!(dropped, [(1, want)]);
     }

@@ -9,24 +9,21 @@ use serde_json::Value;
 
 use super::batch::{MAX_ELEMENTS, Operation, Verb};
 use super::set::{Set, plain};
-use super::{TABLE, message};
+use super::{Table, message};
 use crate::firewall::{Blocking, Dropped, FirewallError, Hook, Ports, Rule, Verdict, is_address};
-
-/// Just before the ordinary filter (0), where fail2ban's own nftables action is, too.
-const PRIORITY: i32 = -1;
 
 /// The base chains of our table.
 const CHAINS: [(Hook, &str); 2] = [(Hook::Input, "input"), (Hook::Forward, "forward")];
 
 /// The sets of a generation, without elements and without rules that look into them.
-pub(super) fn sets(jails: &[Blocking], generation: u32) -> String {
-    let mut out = format!("add table {TABLE}\n");
+pub(super) fn sets(table: Table, jails: &[Blocking], generation: u32) -> String {
+    let mut out = format!("add table {table}\n");
     for jail in jails {
         for set in Set::ALL {
             let (name, kind, flags) = (set.name(&jail.jail, generation), set.kind(), set.flags());
             line(
                 &mut out,
-                format_args!("add set {TABLE} {name} {{ type {kind}; flags {flags}; }}"),
+                format_args!("add set {table} {name} {{ type {kind}; flags {flags}; }}"),
             );
         }
     }
@@ -34,18 +31,20 @@ pub(super) fn sets(jails: &[Blocking], generation: u32) -> String {
 }
 
 /// The rules that look into the sets of a generation, in the place of those that are there.
-pub(super) fn rules(jails: &[Blocking], generation: u32) -> String {
+pub(super) fn rules(table: Table, jails: &[Blocking], generation: u32) -> String {
     let mut out = String::new();
     for jail in jails {
-        line(&mut out, format_args!("add counter {TABLE} {}", plain(&jail.jail)));
+        line(&mut out, format_args!("add counter {table} {}", plain(&jail.jail)));
     }
     for (hook, name) in CHAINS {
-        let base = format_args!("type filter hook {name} priority {PRIORITY}; policy accept;");
-        line(&mut out, format_args!("add chain {TABLE} {name} {{ {base} }}"));
-        line(&mut out, format_args!("flush chain {TABLE} {name}"));
+        let priority = table.priority;
+        let base = format_args!("type filter hook {name} priority {priority}; policy accept;");
+        line(&mut out, format_args!("add chain {table} {name} {{ {base} }}"));
+        line(&mut out, format_args!("flush chain {table} {name}"));
         for jail in jails {
             for rule in jail.rules.iter().filter(|rule| rule.hook == hook) {
-                render_rule(&mut out, name, &jail.jail, rule, generation);
+                let chain = format!("{table} {name}");
+                render_rule(&mut out, &chain, &jail.jail, rule, generation);
             }
         }
     }
@@ -74,18 +73,18 @@ fn render_rule(out: &mut String, chain: &str, jail: &str, rule: &Rule, generatio
         for set in Set::ALL {
             let (family, name) = (set.family(), set.name(jail, generation));
             let rule = format_args!("{packets}{family} saddr @{name} {verdict}");
-            line(out, format_args!("add rule {TABLE} {chain} {rule}"));
+            line(out, format_args!("add rule {chain} {rule}"));
         }
     }
 }
 
 /// The operations as statements.
-pub(super) fn operations(operations: &[Operation]) -> String {
+pub(super) fn operations(table: Table, operations: &[Operation]) -> String {
     let mut out = String::new();
     for Operation { verb, set, elements, .. } in operations {
         let verb = match verb {
             Verb::Flush => {
-                line(&mut out, format_args!("flush set {TABLE} {set}"));
+                line(&mut out, format_args!("flush set {table} {set}"));
                 continue;
             }
             Verb::Add => "add",
@@ -95,7 +94,7 @@ pub(super) fn operations(operations: &[Operation]) -> String {
             let words: Vec<String> =
                 elements.iter().map(|(net, time)| element(net, *time)).collect();
             let words = words.join(", ");
-            line(&mut out, format_args!("{verb} element {TABLE} {set} {{ {words} }}"));
+            line(&mut out, format_args!("{verb} element {table} {set} {{ {words} }}"));
         }
     }
     out
