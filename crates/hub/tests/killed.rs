@@ -1,4 +1,6 @@
 //! A hub that is killed under load keeps what it has answered.
+//!
+//! In full: `HUB_TEST_KILLS=100 cargo test -p hub --test killed`.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
@@ -14,8 +16,11 @@ use hub::{Hub, Settings, StopHandle};
 use serde_json::{Value, json};
 use support::{Running, ask};
 
-/// Times that it is killed; each takes about a fifth of a second.
+/// Times that it is killed, unless [`KILLS`] says otherwise; each takes about a fifth of a second.
 const ROUNDS: usize = 5;
+
+/// Says how many times instead.
+const KILLS: &str = "HUB_TEST_KILLS";
 
 /// Clients that add one attribute after the other.
 const CLIENTS: usize = 8;
@@ -28,7 +33,8 @@ const DATA: &str = "HUB_TEST_DATA";
 
 #[test]
 fn killed_under_load_it_keeps_what_it_answered() {
-    for round in 0..ROUNDS {
+    let rounds = std::env::var(KILLS).map_or(ROUNDS, |it| it.parse().unwrap());
+    for round in 0..rounds {
         let data = tempfile::tempdir().unwrap();
         let (child, address, key) = spawn(data.path());
         let event = post(address, &key, "/events/add", &json!({"info": "bans"})).unwrap();

@@ -14,6 +14,7 @@ use crate::store::attribute::Attribute;
 pub(super) use crate::store::attribute::Conflict;
 use crate::store::event::{self, Event, Name};
 use crate::store::tag::{self, Attached, Carrier};
+use crate::store::warninglist;
 
 /// The answer to a GET of `add`.
 pub(super) const ADD: &str = r#"{
@@ -27,6 +28,8 @@ pub(super) const ADD: &str = r#"{
 
 const NOT_ADDED: &str = "Could not add Attribute";
 const SIMILAR: &str = "A similar attribute already exists for this event.";
+const WARNED: &str = "Attribute could not be saved as it trips over a warninglist and \
+                      enforceWarninglist is enforced.";
 const UUID_TAKEN: &str = "The UUID provided is not unique";
 
 /// A stored attribute and what it carries.
@@ -40,7 +43,7 @@ pub(super) enum Duplicate {
     Update,
 }
 
-/// `POST /attributes/add/{event}[/breakOnDuplicate:0]`
+/// `POST /attributes/add/{event}[/breakOnDuplicate:0][/enforceWarninglist:1]`
 pub(super) fn add(api: &Api, request: &Request) -> Result<Answer, Fault> {
     let event = request.path.arg(0).ok_or_else(|| Fault::misplaced("No event ID set."))?;
     let event = Name::parse(event).ok_or_else(Fault::no_event)?;
@@ -52,7 +55,10 @@ pub(super) fn add(api: &Api, request: &Request) -> Result<Answer, Fault> {
         Body::Data(body) => body,
         Body::Absent | Body::Unread | Body::Malformed => &Value::Null,
     };
-    let drafts = drafts(body);
+    let mut drafts = drafts(body);
+    if request.path.named("enforceWarninglist") == Some("1") {
+        drafts.iter_mut().for_each(|it| it.enforces_warninglists = true);
+    }
     if let [one] = &*drafts
         && one.wants_sharing_group()
     {
@@ -112,6 +118,10 @@ fn add_one(
     duplicate: Duplicate,
     now: i64,
 ) -> Result<Result<(Attribute, bool), Errors>, Fault> {
+    if draft.enforces_warninglists && !warninglist::warnings(db, &attribute.value.first)?.is_empty()
+    {
+        return Ok(Err(Errors::from_iter([("value".to_owned(), json!([WARNED]))])));
+    }
     let conflict = attribute.conflict(db)?;
     if conflict == Conflict::default() {
         attribute.insert(db)?;

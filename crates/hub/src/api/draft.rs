@@ -37,6 +37,8 @@ pub(super) struct Draft {
     pub(super) timestamp: Option<i64>,
     first_seen: Option<Option<i64>>,
     last_seen: Option<Option<i64>>,
+    /// Refuse a value that is on a warninglist.
+    pub(super) enforces_warninglists: bool,
     tags: Vec<TagDraft>,
     /// What could not be read.
     errors: Errors,
@@ -103,6 +105,7 @@ impl Draft {
         it.disable_correlation = given("disable_correlation").map(flag);
         it.deleted = given("deleted").map(flag);
         it.timestamp = given("timestamp").and_then(integer).filter(|it| *it > 0);
+        it.enforces_warninglists = given("enforceWarninglist").is_some_and(flag);
         it.tags = tags(fields);
         if it.comment.as_ref().is_some_and(|comment| comment.len() > MAX_TEXT) {
             it.errors.insert("comment".to_owned(), json!(["Comments have at most 65535 bytes."]));

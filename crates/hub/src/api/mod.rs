@@ -10,6 +10,7 @@ mod objects;
 mod search;
 mod sightings;
 mod tags;
+mod warninglists;
 
 use std::sync::Arc;
 
@@ -112,6 +113,12 @@ fn call(controller: &str, action: &str) -> Option<Call> {
         ("tags", "add") => Call::Write(tags::add),
         ("tags", "attachTagToObject") => Call::Write(tags::attach),
         ("tags", "removeTagFromObject") => Call::Write(tags::detach),
+        ("warninglists", "index") => Call::Read(warninglists::index),
+        ("warninglists", "view") => Call::Read(warninglists::view),
+        ("warninglists", "checkValue") => Call::Read(warninglists::check),
+        ("warninglists", "toggleEnable") => Call::Write(warninglists::toggle),
+        ("warninglists", "add") => Call::Write(warninglists::add),
+        ("warninglists", "delete") => Call::Write(warninglists::delete),
         _ => return None,
     })
 }

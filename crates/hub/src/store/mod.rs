@@ -23,6 +23,7 @@ pub(crate) mod retention;
 pub(crate) mod search;
 pub(crate) mod sighting;
 pub(crate) mod tag;
+pub(crate) mod warninglist;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -51,8 +52,12 @@ const CACHED_STATEMENTS: usize = 128;
 
 /// What makes the tables, and what changed them since; `PRAGMA user_version` says how many of
 /// these a file has seen. One that was released is never changed: the next one is added.
-const STEPS: [&str; 3] =
-    [include_str!("tables.sql"), include_str!("daily.sql"), include_str!("changes.sql")];
+const STEPS: [&str; 4] = [
+    include_str!("tables.sql"),
+    include_str!("daily.sql"),
+    include_str!("changes.sql"),
+    include_str!("warninglists.sql"),
+];
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
