@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -12,18 +12,15 @@ use jail::config::Jail;
 use jail::judge::{Action, Event, Judge, Reading, Rules};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use scan::{Filter, Hit, Outcome, Scanner, Settings, Undated};
+use scan::{Filter, Hit, Outcome, Reach, Scanner, Settings, Told, Undated};
 use serde_json::json;
 
 use crate::cli::{self, Folders};
 use crate::exit::{Code, Failed, Outcome as Ended, escape};
 use crate::jails::{self, Source};
-use crate::lines;
 use crate::operator::{local, table};
+use crate::reading;
 use crate::settings;
-
-/// How much of a log is read at once.
-const BUFFER_BYTES: usize = 256 * 1024;
 
 /// `backfill`
 pub(crate) fn run(folders: &Folders, args: &cli::Backfill, out: &mut dyn Write) -> Ended {
@@ -87,10 +84,13 @@ impl Past {
         };
         let mut scanner = Scanner::new(Arc::clone(&self.filter), settings);
         let now = Timestamp::now();
-        let input = BufReader::with_capacity(BUFFER_BYTES, file);
-        lines::for_each(input, |line| -> Result<()> {
-            if let Outcome::Failure(hit) = scanner.line(line, now) {
-                self.count(hit);
+        reading::through(file, &mut scanner, Reach::First, now, |told| -> Result<()> {
+            if let Told::Line { outcomes, .. } = told {
+                for outcome in outcomes.drain(..) {
+                    if let Outcome::Failure(hit) = outcome {
+                        self.count(hit);
+                    }
+                }
             }
             Ok(())
         })

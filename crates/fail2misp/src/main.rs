@@ -19,6 +19,7 @@ mod netns;
 mod operator;
 mod outbox;
 mod program;
+mod reading;
 mod regex;
 mod report;
 mod run;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Write};
+use std::io::{Cursor, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,19 +11,17 @@ use anyhow::{Context as _, Result, anyhow};
 use jail::config::options::Item;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use scan::{Filter, FilterSpec, Hit, Outcome, Scanner, Settings};
+use scan::{Filter, FilterSpec, Hit, Outcome, Reach, Scanner, Settings, Told};
 use serde_json::{Value, json};
 
 use crate::cli::{self, Folders};
 use crate::exit::{Code, Failed, Outcome as Ended, escape};
 use crate::jails::{self, Source};
-use crate::lines;
+use crate::lines::{self, Piece, Pieces};
+use crate::reading;
 
 /// Lines of one kind that are shown unless all are asked for; fail2ban-regex's own number.
 const MAX_SHOWN: usize = 20;
-
-/// How much of a log is read at once.
-const BUFFER_BYTES: usize = 256 * 1024;
 
 /// `regex`
 pub(crate) fn run(folders: &Folders, args: &cli::Regex, out: &mut dyn Write) -> Ended {
@@ -142,29 +140,37 @@ fn scan(
     report: &mut Report<'_>,
 ) -> Result<()> {
     let input = open(&args.log)?;
-    lines::for_each(input, |line| {
-        let outcomes = if args.dated {
-            let (at, text) = dated(line).unwrap_or((now, line));
-            scanner.every(text, Some(at), now)
-        } else {
-            scanner.every(line, None, now)
-        };
-        report.line(line, &outcomes)
-    })?;
+    if args.dated {
+        let (mut pieces, mut piece) = (Pieces::new(input), Piece::default());
+        while pieces.read(&mut piece)? {
+            for line in piece.lines() {
+                let (at, text) = dated(line).unwrap_or((now, line));
+                report.line(line, &scanner.every(text, Some(at), now))?;
+            }
+        }
+    } else {
+        reading::through(input, &mut scanner, Reach::Every, now, |told| match told {
+            Told::Missed { lines, n_lines } => {
+                report.missed(lines, n_lines);
+                Ok(())
+            }
+            Told::Line { line, outcomes } => report.line(line, outcomes),
+        })?;
+    }
     report.n_exceeded = scanner.statistics().n_exceeded;
     Ok(())
 }
 
-fn open(log: &str) -> Result<Box<dyn BufRead>> {
+fn open(log: &str) -> Result<Box<dyn Read>> {
     if log == "-" {
-        return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, std::io::stdin())));
+        return Ok(Box::new(std::io::stdin()));
     }
     let path = Path::new(log);
     if path.is_dir() {
         return Err(anyhow!("`{}` is a folder; name a log in it", escape(log)));
     }
     match File::open(path) {
-        Ok(file) => Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, file))),
+        Ok(file) => Ok(Box::new(file)),
         // What names no file is a line to try.
         Err(error)
             if matches!(
@@ -229,6 +235,17 @@ impl<'a> Report<'a> {
             ignored: shown(args.print_all_ignored, args.print_no_ignored),
             missed: shown(args.print_all_missed, args.print_no_missed),
             args,
+        }
+    }
+
+    /// Lines in a row of which nothing came.
+    fn missed(&mut self, lines: &[u8], n_lines: u32) {
+        self.tally.lines += u64::from(n_lines);
+        self.tally.missed += u64::from(n_lines);
+        for line in lines::of(lines) {
+            if !self.missed.push(line) {
+                break;
+            }
         }
     }
 
@@ -331,11 +348,14 @@ impl Shown {
         Self { limit, lines: VecDeque::new() }
     }
 
-    /// Keeps a line, and one more than is shown, to know that there are too many.
-    fn push(&mut self, line: &[u8]) {
-        if self.limit > 0 && self.lines.len() <= self.limit {
+    /// Keeps a line, and one more than is shown, to know that there are too many; false where no
+    /// further one is kept.
+    fn push(&mut self, line: &[u8]) -> bool {
+        let is_kept = self.limit > 0 && self.lines.len() <= self.limit;
+        if is_kept {
             self.lines.push_back(line.to_vec());
         }
+        is_kept
     }
 
     fn remove(&mut self, line: &[u8]) -> bool {

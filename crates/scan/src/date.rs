@@ -8,6 +8,7 @@ mod template;
 mod zones;
 
 pub(crate) use detector::{DatePatterns, Detector, Found};
+pub(crate) use hot::Hot;
 pub(crate) use pattern::Years;
 pub(crate) use stamp::{Clock, Moment};
 pub(crate) use zones::offset_minutes;

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::date::{Clock, DatePatterns, Detector, Found, Moment};
 use crate::expression::{Budget, Subject};
+use crate::skim::{DatedLine, Form, Stamp};
 
 /// A line without a date was written when the last one was, if that was so long ago at most.
 const LAST_DATE_HOLDS: SignedDuration = SignedDuration::from_secs(60);
@@ -73,6 +74,27 @@ impl Dating {
             }
             None => self.without(cut(When::Unknown), text, clock),
         }
+    }
+
+    /// How the dates of the last lines were read.
+    pub(crate) fn form(&self) -> Form {
+        Form(self.detector.form())
+    }
+
+    /// Passes over lines of `piece` whose dates are of this form; `last` is the last of them.
+    pub(crate) fn pass(
+        &mut self,
+        n_lines: u32,
+        piece: &[u8],
+        last: &DatedLine,
+        stamp: &Stamp,
+        now: Timestamp,
+    ) {
+        let line = &piece[last.line.clone()];
+        let date = last.from..last.from + stamp.n_bytes;
+        self.detector.pass(n_lines, line, date.end, now);
+        // Byte parsers read nothing but ASCII.
+        self.remember(stamp.moment, now, str::from_utf8(&line[date]).unwrap_or_default());
     }
 
     /// A line of which the date is known, and not in its text.

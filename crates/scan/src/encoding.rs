@@ -111,6 +111,11 @@ impl Encoding {
         NAMES.into_iter().chain(legacy).find(|(names, _)| is_named(names)).map(|(_, it)| it)
     }
 
+    /// Whether ASCII characters and the bytes that are ASCII are the same.
+    pub(crate) fn keeps_ascii(self) -> bool {
+        !matches!(self, Self::Legacy(..))
+    }
+
     /// The text of `bytes`; what cannot be read becomes U+FFFD, as in fail2ban.
     pub(crate) fn decode(self, bytes: &[u8]) -> Cow<'_, str> {
         match self {

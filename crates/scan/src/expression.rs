@@ -170,7 +170,7 @@ impl<'t> Subject<'t> {
 
 /// The same as the standard library's, which takes the last bytes one by one: the lines of a log
 /// are so short that it would be half of the work.
-fn is_ascii(bytes: &[u8]) -> bool {
+pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
     let Some(last) = bytes.last_chunk::<8>() else { return bytes.is_ascii() };
     let (chunks, _) = bytes.as_chunks::<8>();
     let all = chunks

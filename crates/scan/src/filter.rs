@@ -153,7 +153,7 @@ pub struct Filter {
     /// `usedns = raw`: whatever was caught is the id.
     pub(crate) raw: bool,
     pub(crate) encoding: Encoding,
-    pub(crate) sieve: Sieve,
+    pub(crate) sieve: Arc<Sieve>,
 }
 
 impl Filter {
@@ -203,7 +203,7 @@ impl Filter {
         let encoding = encoding(spec.logencoding.as_deref().unwrap_or("auto"))?;
         let raw = usedns == "raw";
         let spec = spec.clone();
-        let sieve = Sieve::new(&[]);
+        let sieve = Arc::default();
         let mut filter = Self {
             spec,
             prefix,
@@ -217,7 +217,7 @@ impl Filter {
             encoding,
             sieve,
         };
-        filter.sieve = Sieve::new(&[filter.required()]);
+        filter.sieve = Arc::new(Sieve::new(&[filter.required()]));
         Ok(filter)
     }
 

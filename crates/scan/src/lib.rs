@@ -20,9 +20,12 @@ mod pass;
 mod scanner;
 mod search;
 mod sieve;
+mod skim;
 
 pub use address::IdKind;
 pub use encoding::knows_encoding;
 pub use filter::{Filter, FilterError, FilterSpec, Part};
 pub use pass::Pass;
-pub use scanner::{Hit, Outcome, Scanner, Settings, Statistics, Undated};
+pub use scanner::{Hit, Outcome, Scanner, Settings, Statistics, Told, Undated};
+pub use search::Reach;
+pub use skim::{Form, Skimmed, Skimmer};

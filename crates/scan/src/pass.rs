@@ -137,7 +137,7 @@ impl Group {
     ) {
         self.text.clear();
         self.text.extend([dated.before, dated.after, "\n"]);
-        self.sieve.sift(&self.text, &mut self.wanted);
+        self.sieve.sift(self.text.as_bytes(), &mut self.wanted);
         for (&place, &wanted) in self.members.iter().zip(&self.wanted) {
             let member = &mut all[place];
             let wanted = if member.filter.sieves() { wanted } else { Rules::ALL };

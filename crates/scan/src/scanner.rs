@@ -11,8 +11,9 @@ use crate::dating::{Dated, Dating, When};
 use crate::expression::Subject;
 use crate::filter::Filter;
 use crate::matcher::{Line, Matcher};
-use crate::search::Reach;
+use crate::search::{Findings, Reach};
 use crate::sieve::Rules;
+use crate::skim::{DatedLine, Form, Note, Part, Skimmed, Skimmer};
 
 /// A failure as the filter sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +57,25 @@ pub enum Outcome {
     Ignored(usize),
     /// No expression matched, or the line is too old to look at.
     Missed,
+}
+
+/// What became of one line of a piece, or of several in a row.
+#[derive(Debug)]
+pub enum Told<'l> {
+    /// Nothing was found in these lines, which are given with their ends.
+    Missed {
+        /// The lines.
+        lines: &'l [u8],
+        /// How many they are.
+        n_lines: u32,
+    },
+    /// This came of a line, which is given without its `\n`: nothing, where it was missed.
+    Line {
+        /// The line.
+        line: &'l [u8],
+        /// May be taken away.
+        outcomes: &'l mut Vec<Outcome>,
+    },
 }
 
 /// What a failure counts as when neither its line nor a line of the last minute tells the time.
@@ -136,6 +156,66 @@ impl Scanner {
         std::mem::take(&mut self.found)
     }
 
+    /// What looks at pieces of the log before [`Scanner::settle`] goes through them in order.
+    pub fn skimmer(&self, reach: Reach) -> Skimmer {
+        let Member { filter, settings, .. } = &self.member;
+        Skimmer::new([(filter, settings)], Arc::clone(&filter.sieve), reach)
+    }
+
+    /// How the dates of the last lines were read: what the next skim begins with. One that begins
+    /// with an older form finds the same, in more time.
+    pub fn form(&self) -> Form {
+        self.dating.form()
+    }
+
+    /// Goes through the lines of `piece`, which was skimmed, and tells what became of them in
+    /// their order: what [`Scanner::line`] or [`Scanner::every`] would have told, line by line.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `told` ends it.
+    pub fn settle<E>(
+        &mut self,
+        piece: &[u8],
+        skimmed: &Skimmed,
+        mut told: impl FnMut(Told<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for note in &skimmed.notes {
+            let lines = &piece[note.lines()];
+            // The skim is right where dates are still read in the form that it went by.
+            match note {
+                Note::Missed { n_lines, last, .. } if skimmed.form == self.form() => {
+                    self.pass(*n_lines, piece, skimmed, last);
+                    told(Told::Missed { lines, n_lines: *n_lines })?;
+                }
+                Note::Found { line, parts, .. } if skimmed.form == self.form() => {
+                    self.pass(1, piece, skimmed, line);
+                    self.found.clear();
+                    for part in &skimmed.parts[parts.clone()] {
+                        let Self { member, text, found, .. } = self;
+                        member.tell(piece, skimmed, line, part, text, found);
+                    }
+                    let line = lines.strip_suffix(b"\n").unwrap_or(lines);
+                    told(Told::Line { line, outcomes: &mut self.found })?;
+                }
+                Note::Missed { .. } | Note::Found { .. } | Note::Unknown { .. } => {
+                    for line in lines.strip_suffix(b"\n").unwrap_or(lines).split(|it| *it == b'\n')
+                    {
+                        self.look(line, None, skimmed.now, skimmed.reach);
+                        told(Told::Line { line, outcomes: &mut self.found })?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over lines that are understood, but for what was found in them.
+    fn pass(&mut self, n_lines: u32, piece: &[u8], skimmed: &Skimmed, last: &DatedLine) {
+        self.member.n_lines += u64::from(n_lines);
+        self.dating.pass(n_lines, piece, last, &skimmed.stamps[last.stamp], skimmed.now);
+    }
+
     /// The filter it works with.
     pub fn filter(&self) -> &Arc<Filter> {
         &self.member.filter
@@ -165,7 +245,7 @@ impl Scanner {
         text.extend([dated.before, dated.after, "\n"]);
         let mut wanted = [Rules::ALL];
         if filter.sieves() {
-            filter.sieve.sift(text, &mut wanted);
+            filter.sieve.sift(text.as_bytes(), &mut wanted);
         }
         if !wanted[0].is_empty() {
             member.find(dated, dating.last_text(), text, wanted[0], (now, reach), found);
@@ -201,6 +281,32 @@ impl Member {
     pub(crate) fn statistics(&self, dating: &Dating) -> Statistics {
         let n_exceeded = dating.n_exceeded() + self.matcher.search.budget.n_exceeded_ever;
         Statistics { n_lines: self.n_lines, n_exceeded }
+    }
+
+    /// Goes on with what a skim found in a line.
+    pub(crate) fn tell(
+        &mut self,
+        piece: &[u8],
+        skimmed: &Skimmed,
+        line: &DatedLine,
+        part: &Part,
+        text: &mut String,
+        found: &mut Vec<Outcome>,
+    ) {
+        self.matcher.search.budget.n_exceeded_ever += part.n_exceeded;
+        let stamp = &skimmed.stamps[line.stamp];
+        let Ok(whole) = str::from_utf8(&piece[line.line.clone()]) else { return };
+        let (before, rest) = whole.split_at(line.from);
+        let (date, after) = rest.split_at(stamp.n_bytes);
+        text.clear();
+        text.extend([before, after, "\n"]);
+        let Settings { raw, evidence, .. } = self.settings;
+        let dated = Dated { before, date, after, when: When::Own(stamp.moment) };
+        let time = stamp.time.map(|time| (time, true));
+        let (now, reach) = (skimmed.now, skimmed.reach);
+        let line = Line { dated, last_text: "", time, now, reach, raw, evidence };
+        let Findings { list, spans } = &skimmed.findings;
+        self.matcher.tell(line, text, &list[part.found.clone()], spans, found);
     }
 
     /// Looks for failures in a line, of which `text` is what is left without its date.

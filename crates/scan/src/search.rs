@@ -8,9 +8,12 @@ use crate::filter::{Filter, Rule};
 use crate::sieve::Rules;
 
 /// Whether a line is done with at its first match.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Reach {
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Reach {
+    /// As fail2ban's server: the first expression that matches uses the line up.
+    #[default]
     First,
+    /// As fail2ban-regex: every expression is tried.
     Every,
 }
 
@@ -94,7 +97,7 @@ impl Search {
         {
             return found.list.push(Finding::Ignored(index));
         }
-        let before = found.spans.len();
+        let (before, n_found) = (found.spans.len(), found.list.len());
         let Some(content) = self.enter(whole, &mut found.spans) else { return };
         let mut room = std::mem::take(&mut self.content);
         let inner = whole.part(inner(text, content, &mut room));
@@ -120,6 +123,9 @@ impl Search {
             }
         }
         self.content = room;
+        if found.list.len() == n_found {
+            found.spans.truncate(before);
+        }
     }
 
     /// Passes `prefregex`, if it matches: where the content is that it left, if it left one. What

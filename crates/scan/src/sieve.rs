@@ -4,7 +4,7 @@
 //! line that nobody wants costs no more than that.
 
 use aho_corasick::packed::{self, Searcher as Packed};
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind, Span};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind, Span};
 
 use crate::expression::literal::Required;
 
@@ -48,9 +48,10 @@ struct Owner {
 }
 
 /// Finds literals in a text.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Finder {
     /// There are none to find.
+    #[default]
     Nothing,
     /// By the processor's wide registers: the longest literal at the first place there is.
     Packed(Packed),
@@ -79,9 +80,10 @@ impl Finder {
 }
 
 /// The literals of one or more filters.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sieve {
     finder: Finder,
+    literals: Vec<String>,
     /// Literal by literal: who needs it, or another that begins it.
     owners: Vec<Vec<Owner>>,
     /// What is wanted whatever the text holds, filter by filter.
@@ -125,11 +127,11 @@ impl Sieve {
             always.fill(Rules::ALL);
             Finder::Nothing
         });
-        Self { finder, owners, always }
+        Self { finder, literals, owners, always }
     }
 
     /// Writes what of each filter may match `text` to `wanted`.
-    pub(crate) fn sift(&self, text: &str, wanted: &mut [Rules]) {
+    pub(crate) fn sift(&self, text: &[u8], wanted: &mut [Rules]) {
         wanted.copy_from_slice(&self.always);
         match &self.finder {
             Finder::Nothing => {}
@@ -146,6 +148,26 @@ impl Sieve {
                 }
             }
         }
+    }
+
+    /// The place of a literal in `piece`, from byte `start` on: of one in the first line that
+    /// holds any.
+    pub(crate) fn first(&self, piece: &[u8], start: usize) -> Option<usize> {
+        let rest = Span::from(start..piece.len());
+        match &self.finder {
+            Finder::Nothing => None,
+            Finder::Packed(packed) => packed.find_in(piece, rest).map(|found| found.start()),
+            Finder::Automaton(automaton) => {
+                automaton.find(Input::new(piece).span(rest)).map(|found| found.start())
+            }
+        }
+    }
+
+    /// Whether lines are wanted that hold no literal as they stand: those of any kind, or those
+    /// in whose midst `[` and `]` come together where a date is cut out.
+    pub(crate) fn wants_more(&self, cuts_inside: bool) -> bool {
+        self.always.iter().any(|rules| !rules.is_empty())
+            || (cuts_inside && self.literals.iter().any(|literal| literal.contains("[]")))
     }
 
     fn want(&self, literal: usize, wanted: &mut [Rules]) {

@@ -43,6 +43,11 @@ impl DatePatterns {
         Ok(patterns)
     }
 
+    /// The forms among them that are read byte by byte, in their order.
+    pub(crate) fn hot(&self) -> impl Iterator<Item = Hot> {
+        self.templates.iter().filter_map(|template| template.hot)
+    }
+
     fn append(&mut self, line: &str, years: Years) -> Result<(), String> {
         let text = |error: TemplateError| error.to_string();
         let key = if line.contains('%') { line.to_owned() } else { line.to_uppercase() };
@@ -271,17 +276,33 @@ impl Detector {
     /// What the last winner, which is bound to the start of the line, reads without its
     /// expression.
     fn hot(&mut self, line: Subject<'_>, now: Timestamp) -> Option<Found> {
-        let slot = self.slots.get_mut(self.last)?;
         let bytes = line.text.as_bytes();
-        let (start, end, moment) = slot.template.hot?.read(bytes)?;
-        slot.n_won = slot.n_won.saturating_add(1);
+        let (start, end, moment) = self.form()?.read(bytes)?;
+        let end_column = line.column(end);
+        self.win(1, line.text.chars().next(), end_place(bytes, end, end_column), now);
+        Some(Found { start, end, moment })
+    }
+
+    /// The form in which the last winner reads dates without its expression.
+    pub(crate) fn form(&self) -> Option<Hot> {
+        self.slots.get(self.last)?.template.hot
+    }
+
+    /// Passes over lines whose dates are of this form; `line` is the last of them, ASCII as far
+    /// as the end of its date.
+    pub(crate) fn pass(&mut self, n_lines: u32, line: &[u8], end: usize, now: Timestamp) {
+        let first = line.first().copied().map(char::from);
+        self.win(n_lines, first, end_place(line, end, end), now);
+    }
+
+    /// Notes that the last winner, which is bound to the start of the line, won again.
+    fn win(&mut self, n_lines: u32, first: Option<char>, end: Place, now: Timestamp) {
+        let Some(slot) = self.slots.get_mut(self.last) else { return };
+        slot.n_won = slot.n_won.saturating_add(n_lines);
         slot.last_won = now.as_second();
         slot.distance = 0;
-        // The characters around the end of the date are ASCII.
-        let at = |place: usize| bytes.get(place).copied().map(char::from);
-        self.start = Place { column: 0, before: None, after: line.text.chars().next() };
-        self.end = Place { column: line.column(end), before: at(end - 1), after: at(end) };
-        Some(Found { start, end, moment })
+        self.start = Place { column: 0, before: None, after: first };
+        self.end = end;
     }
 
     /// Notes who won, and where.
@@ -403,6 +424,12 @@ impl Detector {
     }
 }
 
+/// The place where a date ends that a byte parser read: the characters around it are ASCII.
+fn end_place(line: &[u8], end: usize, column: usize) -> Place {
+    let at = |place: usize| line.get(place).copied().map(char::from);
+    Place { column, before: at(end - 1), after: at(end) }
+}
+
 fn place(line: Subject<'_>, at: usize) -> Place {
     let before = line.text[..at].chars().next_back();
     let after = line.text[at..].chars().next();
@@ -492,6 +519,13 @@ mod tests {
                     n_whole += usize::from(round < whole.len());
                     let want = by_expression(template, &line);
                     assert_eq!(want, Some((start, end, moment)), "{line:?}");
+                    // Nothing further behind it matters.
+                    let kept = line.len().min(end + Hot::LOOKS_BEYOND);
+                    if let Some(kept) = line.as_bytes().get(..kept).filter(|it| it.len() > end + 1)
+                    {
+                        let other = [kept, &BYTES[..dice.below(9) as usize]].concat();
+                        assert_eq!(hot.read(&other), read, "{other:?}");
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 use super::pattern::Years;
 use super::stamp::{Moment, Stamp};
+use crate::expression::is_ascii;
 
 /// A form that is read byte by byte.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,6 +19,26 @@ pub(crate) enum Hot {
 }
 
 impl Hot {
+    /// Bytes behind a date that decide whether it is one.
+    pub(crate) const LOOKS_BEYOND: usize = 2;
+
+    /// Whether something of the line stands before the date.
+    pub(crate) fn cuts_inside(self) -> bool {
+        matches!(self, Self::Access(_))
+    }
+
+    /// Where a date of this form can begin in `line`; none where that is not to be told from
+    /// ASCII characters alone.
+    pub(crate) fn start(self, line: &[u8]) -> Option<usize> {
+        match self {
+            Self::Syslog | Self::Iso(_) => Some(0),
+            Self::Access(_) => {
+                let start = memchr::memchr(b'[', line)? + 1;
+                is_ascii(&line[..start]).then_some(start)
+            }
+        }
+    }
+
     /// The date in `line`: where it begins and ends, and what it says.
     pub(crate) fn read(self, line: &[u8]) -> Option<(usize, usize, Moment)> {
         let (start, len, stamp) = match self {

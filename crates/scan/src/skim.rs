@@ -1,0 +1,280 @@
+//! The skim: what a piece of a log tells without anything that came before it.
+//!
+//! Most lines of a log hold no literal of any expression and begin with a date that a byte parser
+//! reads: all that is left of such a line is its date, and of many in a row the last one's. For
+//! the others, what the expressions find is found here. What the lines before decide, the order of
+//! the date templates and the connections, is left to those who go through the pieces in order
+//! ([`Scanner::settle`](crate::Scanner::settle)); skimming may be done on any thread.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use memchr::memchr;
+
+use crate::date::{Clock, Hot, Moment};
+use crate::filter::Filter;
+use crate::scanner::{Settings, without_end};
+use crate::search::{Findings, Reach, Search};
+use crate::sieve::{Rules, Sieve};
+
+/// How the dates of a log are being read: what a skim must know of the lines before.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Form(pub(crate) Option<Hot>);
+
+/// Skims the pieces of one log for some filters that date its lines in the same way.
+#[derive(Debug)]
+pub struct Skimmer {
+    members: Vec<Member>,
+    sieve: Arc<Sieve>,
+    reach: Reach,
+    /// A line without its date; kept for its memory.
+    text: String,
+    wanted: Vec<Rules>,
+}
+
+/// One of the filters.
+#[derive(Debug)]
+struct Member {
+    filter: Arc<Filter>,
+    settings: Settings,
+    search: Search,
+}
+
+/// What a skim found in a piece of a log. It may be given to another skim for its memory.
+#[derive(Debug, Default)]
+pub struct Skimmed {
+    pub(crate) form: Form,
+    pub(crate) now: Timestamp,
+    pub(crate) reach: Reach,
+    pub(crate) notes: Vec<Note>,
+    /// Dates that differ from the one before.
+    pub(crate) stamps: Vec<Stamp>,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) findings: Findings,
+}
+
+/// What there is to know of one line or of several in a row.
+#[derive(Clone, Debug)]
+pub(crate) enum Note {
+    /// These lines have a date, and nothing can be found in them; this is the last of them.
+    Missed { lines: Range<usize>, n_lines: u32, last: DatedLine },
+    /// What filters found in a line: places in `Skimmed::parts`.
+    Found { lines: Range<usize>, line: DatedLine, parts: Range<usize> },
+    /// These lines can be understood only after those before them.
+    Unknown { lines: Range<usize> },
+}
+
+impl Note {
+    /// The bytes of its lines, with their ends.
+    pub(crate) fn lines(&self) -> Range<usize> {
+        let (Self::Missed { lines, .. } | Self::Found { lines, .. } | Self::Unknown { lines }) =
+            self;
+        lines.clone()
+    }
+}
+
+/// A line with the place of its date.
+#[derive(Clone, Debug)]
+pub(crate) struct DatedLine {
+    /// Bytes of the piece, without what ends the line.
+    pub(crate) line: Range<usize>,
+    /// Where in the line the date begins.
+    pub(crate) from: usize,
+    /// The place of its date in `Skimmed::stamps`.
+    pub(crate) stamp: usize,
+}
+
+/// A date and what it means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) n_bytes: usize,
+    pub(crate) moment: Moment,
+    pub(crate) time: Option<Timestamp>,
+}
+
+/// What one filter found in a line.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Places in `Skimmed::findings`.
+    pub(crate) found: Range<usize>,
+    pub(crate) n_exceeded: u64,
+}
+
+impl Skimmer {
+    pub(crate) fn new<'m>(
+        members: impl IntoIterator<Item = (&'m Arc<Filter>, &'m Settings)>,
+        sieve: Arc<Sieve>,
+        reach: Reach,
+    ) -> Self {
+        let member = |(filter, settings): (&Arc<Filter>, &Settings)| Member {
+            filter: Arc::clone(filter),
+            settings: settings.clone(),
+            search: Search::new(Arc::clone(filter)),
+        };
+        let members: Vec<_> = members.into_iter().map(member).collect();
+        Self { wanted: vec![Rules::ALL; members.len()], members, sieve, reach, text: String::new() }
+    }
+
+    /// Looks at `piece`, which ends where a line does, and makes `skimmed` of it. `form` is how the
+    /// dates of earlier lines were read, as far as that is known already.
+    pub fn skim(&mut self, piece: &[u8], form: Form, now: Timestamp, skimmed: &mut Skimmed) {
+        let form = form.0.or_else(|| self.guess(piece)).filter(|_| self.can_skim());
+        skimmed.clear();
+        (skimmed.form, skimmed.now, skimmed.reach) = (Form(form), now, self.reach);
+        match form {
+            Some(hot) => self.skim_lines(piece, hot, skimmed),
+            None if piece.is_empty() => {}
+            None => skimmed.unknown(0..piece.len()),
+        }
+    }
+
+    /// Whether lines can be understood one by one, and an ASCII character is an ASCII byte.
+    fn can_skim(&self) -> bool {
+        self.members.iter().all(|it| it.filter.max_lines == 1 && it.filter.encoding.keeps_ascii())
+    }
+
+    /// The form of the first line: as good as any, where no line was read before.
+    fn guess(&self, piece: &[u8]) -> Option<Hot> {
+        let line = without_end(&piece[..memchr(b'\n', piece).unwrap_or(piece.len())]);
+        self.members.first()?.filter.dates.hot().find(|hot| hot.read(line).is_some())
+    }
+
+    fn skim_lines(&mut self, piece: &[u8], hot: Hot, skimmed: &mut Skimmed) {
+        let sieve = Arc::clone(&self.sieve);
+        let always = sieve.wants_more(hot.cuts_inside());
+        let mut reader = StampReader::new(hot);
+        let mut literal = 0;
+        let mut start = 0;
+        while start < piece.len() {
+            let end = memchr(b'\n', &piece[start..]).map_or(piece.len(), |len| start + len);
+            if literal <= start && !always {
+                literal = sieve.first(piece, start).unwrap_or(piece.len());
+            }
+            let line = without_end(&piece[start..end]);
+            let lines = start..piece.len().min(end + 1);
+            let clock = self.members[0].clock(skimmed.now);
+            match reader.read(line, clock, &mut skimmed.stamps) {
+                None => skimmed.unknown(lines),
+                Some((from, stamp)) => {
+                    let dated = DatedLine { line: start..start + line.len(), from, stamp };
+                    if !always && literal >= end {
+                        skimmed.missed(lines, dated);
+                    } else {
+                        self.search(line, lines, dated, skimmed);
+                    }
+                }
+            }
+            start = end + 1;
+        }
+    }
+
+    /// Searches a line that holds a literal.
+    fn search(
+        &mut self,
+        line: &[u8],
+        lines: Range<usize>,
+        dated: DatedLine,
+        skimmed: &mut Skimmed,
+    ) {
+        let Self { members, sieve, text, wanted, reach } = self;
+        let Cow::Borrowed(line) = members[0].filter.encoding.decode(line) else {
+            return skimmed.unknown(lines);
+        };
+        let stamp = &mut skimmed.stamps[dated.stamp];
+        let clock = members[0].clock(skimmed.now);
+        stamp.time = stamp.time.or_else(|| stamp.moment.resolve(clock));
+        let Some(time) = stamp.time else { return skimmed.unknown(lines) };
+        text.clear();
+        text.extend([&line[..dated.from], &line[dated.from + stamp.n_bytes..], "\n"]);
+        sieve.sift(text.as_bytes(), wanted);
+        let n_parts = skimmed.parts.len();
+        for (it, wanted) in members.iter_mut().zip(wanted) {
+            if wanted.is_empty() || it.settings.since.is_some_and(|since| time < since) {
+                continue;
+            }
+            let findings = &mut skimmed.findings;
+            let n_found = findings.list.len();
+            let n_exceeded = it.search.budget.n_exceeded_ever;
+            it.search.budget.refill();
+            it.search.find(text, *wanted, true, *reach, findings);
+            let found = n_found..findings.list.len();
+            let n_exceeded = it.search.budget.n_exceeded_ever - n_exceeded;
+            if !found.is_empty() || n_exceeded > 0 {
+                skimmed.parts.push(Part { found, n_exceeded });
+            }
+        }
+        match n_parts..skimmed.parts.len() {
+            parts if parts.is_empty() => skimmed.missed(lines, dated),
+            parts => skimmed.notes.push(Note::Found { lines, line: dated, parts }),
+        }
+    }
+}
+
+impl Member {
+    fn clock(&self, now: Timestamp) -> Clock<'_> {
+        Clock { now, zone: &self.settings.zone, offset: self.filter.offset }
+    }
+}
+
+impl Skimmed {
+    fn clear(&mut self) {
+        self.notes.clear();
+        self.stamps.clear();
+        self.parts.clear();
+        self.findings.clear();
+    }
+
+    fn missed(&mut self, more: Range<usize>, line: DatedLine) {
+        match self.notes.last_mut() {
+            Some(Note::Missed { lines, n_lines, last }) => {
+                lines.end = more.end;
+                *n_lines += 1;
+                *last = line;
+            }
+            _ => self.notes.push(Note::Missed { lines: more, n_lines: 1, last: line }),
+        }
+    }
+
+    fn unknown(&mut self, more: Range<usize>) {
+        match self.notes.last_mut() {
+            Some(Note::Unknown { lines }) => lines.end = more.end,
+            _ => self.notes.push(Note::Unknown { lines: more }),
+        }
+    }
+}
+
+/// Reads dates of one form, those that repeat only once.
+struct StampReader {
+    hot: Hot,
+    /// The last date with what its reader looked at behind it; empty where that is not known.
+    last: Vec<u8>,
+}
+
+impl StampReader {
+    fn new(hot: Hot) -> Self {
+        Self { hot, last: Vec::new() }
+    }
+
+    /// Where the date of `line` begins, and its place in `stamps`.
+    fn read(
+        &mut self,
+        line: &[u8],
+        clock: Clock<'_>,
+        stamps: &mut Vec<Stamp>,
+    ) -> Option<(usize, usize)> {
+        let from = self.hot.start(line)?;
+        let rest = &line[from..];
+        if !self.last.is_empty() && rest.starts_with(&self.last) {
+            return Some((from, stamps.len() - 1));
+        }
+        let (start, end, moment) = self.hot.read(line)?;
+        let (moment, n_bytes) = (moment.settle(clock)?, end - start);
+        let looked_at = rest.get(..n_bytes + Hot::LOOKS_BEYOND).unwrap_or_default();
+        self.last.clear();
+        self.last.extend_from_slice(looked_at);
+        stamps.push(Stamp { n_bytes, moment, time: None });
+        Some((from, stamps.len() - 1))
+    }
+}
