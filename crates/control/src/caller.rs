@@ -66,7 +66,7 @@ impl Accounts {
     }
 
     /// Reads the accounts from the texts of passwd(5) and group(5).
-    fn from_files(own_uid: u32, passwd: &str, group: &str) -> Self {
+    pub fn from_files(own_uid: u32, passwd: &str, group: &str) -> Self {
         let members = field(group, ADMIN_GROUP, 3).unwrap_or_default();
         Self {
             own_uid,
