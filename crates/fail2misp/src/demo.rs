@@ -160,6 +160,7 @@ fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Gua
             socket: Some(socket),
             firewall,
             zone: TimeZone::system(),
+            protect_sessions: false,
             program: None,
         });
         guard.map(|guard| (guard, words))

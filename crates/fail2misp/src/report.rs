@@ -124,6 +124,7 @@ fn ban(subject: Subject, args: &cli::Report) -> Result<Ban, Failed> {
         first_failure: time,
         last_failure: time,
         matches,
+        fields: Vec::new(),
     })
 }
 

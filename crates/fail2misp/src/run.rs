@@ -156,6 +156,7 @@ fn guard_setup(
         socket: (!is_dry).then(|| folders.guard_socket()),
         firewall: firewall::open(choice),
         zone: TimeZone::system(),
+        protect_sessions: settings.protect_sessions,
         program: Some(Arc::new(program)),
     }
 }

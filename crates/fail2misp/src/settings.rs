@@ -38,11 +38,13 @@ pub(crate) struct Guard {
     pub(crate) firewall: FirewallChoice,
     /// Whether the stock actions of nftables, iptables and ipset are taken natively.
     pub(crate) native: bool,
+    /// Whether who is at a live session on port 22 is not banned for failures either.
+    pub(crate) protect_sessions: bool,
 }
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { firewall: FirewallChoice::Auto, native: true }
+        Self { firewall: FirewallChoice::Auto, native: true, protect_sessions: false }
     }
 }
 

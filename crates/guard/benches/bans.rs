@@ -163,6 +163,7 @@ fn start(folder: &Path, firewall: impl Firewall + 'static) -> (Guard, File) {
         socket: None,
         firewall: Box::new(firewall),
         zone: TimeZone::UTC,
+        protect_sessions: false,
         program: None,
     });
     (guard.unwrap(), log)

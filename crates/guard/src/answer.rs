@@ -14,6 +14,7 @@ use control::guard::{GuardAnswer, GuardRequest};
 use control::{Caller, Refusal};
 use jail::Subject;
 
+use crate::addresses;
 use crate::event::Event;
 use crate::program::Program;
 use crate::roster::Roster;
@@ -128,12 +129,7 @@ fn spare_the_caller(caller: &Caller, subjects: &[Subject]) -> Result<(), Refusal
     // Without the right to look, or without such a session, nobody is to be spared.
     let environment = fs::read(format!("/proc/{}/environ", caller.pid)).unwrap_or_default();
     let Some(session) = session_address(&environment) else { return Ok(()) };
-    let is_it = |it: &&Subject| match it {
-        Subject::Addr(addr) => *addr == session,
-        Subject::Net(net) => net.contains(&session),
-        Subject::Id(_) => false,
-    };
-    match subjects.iter().find(is_it) {
+    match subjects.iter().find(|it| addresses::is_in(&session, it)) {
         Some(own) => Err(Refusal::Failed(format!(
             "your own session comes from {session}, and {own} would end it; `--force` bans it all \
              the same"

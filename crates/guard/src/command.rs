@@ -7,8 +7,10 @@
 //!
 //! The rules are those of fail2ban 1.x, `server/action.py`: an action whose options differ by
 //! family is started with its first ban of a family; a command that fails is checked, repaired and
-//! tried once more; `norestored` actions are not told what they know already.
+//! tried once more, unless it was to lift a ban; `norestored` actions are not told what they know
+//! already. `<ipfailures>` and its kin tell of this ban alone.
 
+mod ignore;
 mod shell;
 mod tags;
 
@@ -19,12 +21,14 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use jail::config::Action;
+use jail::config::{Action, duration};
 use jail::{Ban, Subject};
 
 use crate::words::{Clean, chain};
+pub(crate) use ignore::IgnoreCommand;
 use shell::Fault;
-use tags::Moment;
+pub(crate) use tags::Counts;
+use tags::{About, Moment};
 
 /// Orders that wait for a jail's commands; a mail each minute is through them in a week.
 const MAX_ORDERS: usize = 10_000;
@@ -45,6 +49,8 @@ pub(crate) enum Order {
     },
     /// A ban lasts longer now.
     Prolong(Ban),
+    /// How many there are in the jail when the next order is given; for actions that ask.
+    Counts(Counts),
     /// A ban is lifted.
     Unban(Subject),
     /// The configuration was read again, and says the same of these actions.
@@ -58,6 +64,8 @@ pub(crate) struct Queue {
     orders: SyncSender<Order>,
     thread: JoinHandle<()>,
     is_full: bool,
+    /// Whether its commands ask how many there are in the jail.
+    pub(crate) wants_counts: bool,
 }
 
 impl Queue {
@@ -68,13 +76,15 @@ impl Queue {
         before: Option<JoinHandle<()>>,
     ) -> io::Result<Self> {
         let (orders, inbox) = sync_channel(MAX_ORDERS);
-        let runner = Runner { jail: jail.clone(), actions, standing: HashMap::new() };
+        let wants_counts = actions.iter().any(|it| it.mentions("<jail."));
+        let (standing, counts) = (HashMap::new(), Counts::default());
+        let runner = Runner { jail: jail.clone(), actions, standing, counts };
         let thread = thread::Builder::new().name("guard-actions".to_owned()).spawn(move || {
             // It can only have panicked, and has said so.
             before.map(JoinHandle::join);
             runner.run(&inbox);
         })?;
-        Ok(Self { jail, orders, thread, is_full: false })
+        Ok(Self { jail, orders, thread, is_full: false, wants_counts })
     }
 
     /// Adds an order; one too many is said and dropped, as nothing may wait for a command.
@@ -111,8 +121,11 @@ pub(crate) struct Commands {
     options: BTreeMap<Family, BTreeMap<String, String>>,
     on_demand: bool,
     no_restored: bool,
+    repairs_on_unban: bool,
     timeout: Duration,
     started: BTreeSet<Family>,
+    /// Those of them in which somebody was banned.
+    filled: BTreeSet<Family>,
 }
 
 /// For whom an action is started: fail2ban's names.
@@ -136,14 +149,16 @@ impl Commands {
             Some(_) => action.is("actionstart_on_demand"),
             None => differs,
         };
-        let timeout = action.options.get("timeout").and_then(|text| text.trim().parse().ok());
+        let timeout = action.options.get("timeout").map_or(TIMEOUT, |text| seconds(text));
         Ok(Self {
             name: action.act_name.clone(),
             options,
             on_demand,
             no_restored: action.is("norestored"),
-            timeout: timeout.map_or(TIMEOUT, Duration::from_secs),
+            repairs_on_unban: action.is("actionrepair_on_unban"),
+            timeout,
             started: BTreeSet::new(),
+            filled: BTreeSet::new(),
         })
     }
 
@@ -158,6 +173,11 @@ impl Commands {
 
     fn command(&self, family: Family, name: &str) -> &str {
         self.options.get(family).and_then(|it| it.get(name)).map_or("", |text| text.trim())
+    }
+
+    /// Whether any option of it names this.
+    fn mentions(&self, text: &str) -> bool {
+        self.options.values().flat_map(BTreeMap::values).any(|it| it.contains(text))
     }
 
     /// Runs one of its commands; one that is empty succeeds.
@@ -181,7 +201,9 @@ impl Commands {
         }
         let Err(fault) = self.run(family, name, moment) else { return Ok(()) };
         let of_family = Moment::of_family(family);
-        if self.command(family, "actioncheck").is_empty() {
+        // What is not there needs not be made to lift a ban of it.
+        let repairs = name != "actionunban" || self.repairs_on_unban;
+        if self.command(family, "actioncheck").is_empty() || !repairs {
             return Err(fault);
         }
         if self.run(family, "actioncheck", &of_family).is_err() {
@@ -204,6 +226,7 @@ struct Runner {
     actions: Vec<Commands>,
     /// Who is banned: what an unban tells of.
     standing: HashMap<Subject, (Ban, u32)>,
+    counts: Counts,
 }
 
 impl Runner {
@@ -221,6 +244,7 @@ impl Runner {
                     self.standing.insert(ban.subject.clone(), (ban, n_bans));
                 }
                 Order::Prolong(ban) => self.tell("actionprolong", &ban, 1, false),
+                Order::Counts(counts) => self.counts = counts,
                 Order::Reload => self.reload(),
                 Order::Unban(subject) => {
                     if let Some((ban, n_bans)) = self.standing.remove(&subject) {
@@ -235,11 +259,15 @@ impl Runner {
     fn tell(&mut self, name: &str, ban: &Ban, n_bans: u32, restored: bool) {
         for action in self.actions.iter_mut().filter(|it| !(restored && it.no_restored)) {
             let family = action.family(&ban.subject);
-            if name == "actionunban" && !action.started.contains(family) {
+            if name == "actionunban" && !action.filled.contains(family) {
                 continue;
             }
-            let moment = Moment::of_ban(ban, family_of(&ban.subject), n_bans, restored);
+            let about = Some(About::ban(ban, n_bans, restored));
+            let moment = Moment { family: family_of(&ban.subject), about, counts: self.counts };
             let outcome = action.tell(name, &moment, family);
+            if outcome.is_ok() {
+                action.filled.insert(family);
+            }
             let doing = format!("{name} of {}", Clean(&ban.subject));
             complain(&self.jail, &action.name, &doing, outcome);
         }
@@ -259,16 +287,19 @@ impl Runner {
         for action in &mut self.actions {
             for family in std::mem::take(&mut action.started) {
                 let of_family = Moment::of_family(family);
-                if action.command(family, "actionflush").is_empty() {
+                let is_filled = action.filled.contains(family);
+                if is_filled && action.command(family, "actionflush").is_empty() {
                     let banned = self.standing.values();
                     for (ban, n_bans) in
                         banned.filter(|(it, _)| action.family(&it.subject) == family)
                     {
-                        let moment = Moment::of_ban(ban, family_of(&ban.subject), *n_bans, false);
+                        let about = Some(About::ban(ban, *n_bans, false));
+                        let family_name = family_of(&ban.subject);
+                        let moment = Moment { family: family_name, about, counts: self.counts };
                         let outcome = action.run(family, "actionunban", &moment);
                         complain(&self.jail, &action.name, "lifting a ban", outcome);
                     }
-                } else {
+                } else if is_filled {
                     let outcome = action.run(family, "actionflush", &of_family);
                     complain(&self.jail, &action.name, "flushing", outcome);
                 }
@@ -277,6 +308,12 @@ impl Runner {
             }
         }
     }
+}
+
+/// How long a command may take, as fail2ban writes times.
+fn seconds(text: &str) -> Duration {
+    let seconds = duration::seconds(text).ok();
+    seconds.and_then(|it| Duration::try_from_secs_f64(it).ok()).unwrap_or(TIMEOUT)
 }
 
 fn family_of(subject: &Subject) -> Family {

@@ -6,6 +6,8 @@ use std::sync::mpsc::SyncSender;
 
 use control::Refusal;
 use control::guard::{GuardAnswer, GuardRequest};
+use jail::Failure;
+use jail::judge::Reading;
 
 use crate::reader::Batch;
 use crate::run::Reform;
@@ -25,6 +27,8 @@ pub(crate) enum Event {
     JournalTrouble { jails: Vec<String>, why: String },
     /// What a name of `ignoreip` stands for now.
     Resolved { name: String, addrs: Vec<IpAddr> },
+    /// What the `ignorecommand` of a failure's jail said of it.
+    Judged { failure: Failure, reading: Reading, is_ignored: bool },
     /// Somebody asks at the control socket.
     Asked(GuardRequest, SyncSender<Result<GuardAnswer, Refusal>>),
     /// Other jails, or other rules for them; answered with the names of `ignoreip`.

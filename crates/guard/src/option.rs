@@ -3,7 +3,7 @@
 
 use control::Refusal;
 use control::config::{JailChange, JailOption};
-use jail::config::{Action, Jail, LogPath, duration};
+use jail::config::{Action, IgnoreCache, Jail, LogPath, duration};
 use jail::{BanTime, Subject};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -37,7 +37,10 @@ pub(crate) fn get(jail: &Jail, which: &JailOption) -> Result<Value, Refusal> {
         JailOption::JournalMatch => json!(jail.journal_match),
         JailOption::IgnoreSelf => jail.ignore_self.into(),
         JailOption::IgnoreIp => ignored(jail).into(),
-        JailOption::IgnoreCommand => option("ignorecommand").unwrap_or(false.into()),
+        JailOption::IgnoreCommand => match &jail.ignore_command {
+            Some(command) => command.as_str().into(),
+            None => false.into(),
+        },
         JailOption::IgnoreCache => option("ignorecache").unwrap_or(Value::Null),
         JailOption::PrefRegex => jail.filter.prefregex.as_deref().unwrap_or("").into(),
         JailOption::FailRegex => json!(jail.filter.failregex),
@@ -115,8 +118,14 @@ pub(crate) fn set(jail: &mut Jail, change: &JailChange) -> Result<(), Refusal> {
                 return refuse(format!("`{word}` is not in the list"));
             }
         }
-        JailChange::IgnoreCommand(text) => set_option(jail, "ignorecommand", text),
-        JailChange::IgnoreCache(text) => set_option(jail, "ignorecache", text),
+        JailChange::IgnoreCommand(text) => {
+            jail.ignore_command = Some(text.clone()).filter(|it| !it.is_empty());
+        }
+        JailChange::IgnoreCache(text) => {
+            let cache = IgnoreCache::parse(text);
+            jail.ignore_cache = Some(cache.map_err(|it| Refusal::Failed(it.to_string()))?);
+            jail.options.insert("ignorecache".to_owned(), text.clone());
+        }
         JailChange::PrefRegex(text) => {
             jail.filter.prefregex = Some(text.clone()).filter(|it| !it.is_empty());
         }
@@ -139,10 +148,6 @@ pub(crate) fn set(jail: &mut Jail, change: &JailChange) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-fn set_option(jail: &mut Jail, name: &str, text: &str) {
-    jail.options.insert(name.to_owned(), text.to_owned());
 }
 
 fn refuse<T>(why: String) -> Result<T, Refusal> {

@@ -7,6 +7,7 @@
 
 mod asked;
 mod counts;
+mod failures;
 mod look;
 mod reform;
 mod settle;
@@ -30,7 +31,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::answer::Feed;
-use crate::command::{Order, Queue};
+use crate::command::{Counts, IgnoreCommand, Order, Queue};
 use crate::event::Event;
 use crate::firewall::{Blocking, Change, Firewall, FirewallError};
 use crate::follow;
@@ -67,6 +68,8 @@ pub(crate) struct Post {
     actions: Vec<config::Action>,
     /// The commands of its actions; `None` where it has none.
     commands: Option<Queue>,
+    /// The command that says whom to ignore; `None` where it has none.
+    ignore: Option<IgnoreCommand>,
     /// Its `logpath`.
     patterns: Vec<String>,
     files: BTreeSet<PathBuf>,
@@ -95,6 +98,7 @@ impl Post {
             journal,
             actions: jail.actions,
             commands,
+            ignore: None,
             patterns: jail.log_paths.into_iter().map(|it| it.pattern).collect(),
             files: BTreeSet::new(),
             awaited: BTreeMap::new(),
@@ -137,6 +141,7 @@ pub(crate) struct Run {
     firewall: Box<dyn Firewall>,
     zone: TimeZone,
     feed: Arc<Feed>,
+    inbox: SyncSender<Event>,
     started: Timestamp,
     turn: Turn,
     log_to_ban: Histogram,
@@ -150,6 +155,8 @@ pub(crate) struct Run {
     looked: Instant,
     /// Whether somebody who is banned goes on failing.
     suspicious: bool,
+    /// Whether who is at a live session is not banned for his failures either.
+    pub(crate) protects_sessions: bool,
     /// The commands of jails that are no more: they take their bans back.
     leaving: Vec<JoinHandle<()>>,
     /// When a firewall that refused is tried again.
@@ -166,12 +173,14 @@ impl Run {
         firewall: Box<dyn Firewall>,
         zone: TimeZone,
         feed: Arc<Feed>,
+        inbox: SyncSender<Event>,
     ) -> Result<Self, StoreError> {
         let rules = jails.iter().map(|it| Rules::from(&it.jail)).collect();
         let mut posts = Vec::new();
         for mut ready in jails {
             let commands = reform::start_commands(&mut ready, firewall.blocks(), None);
-            posts.push(Post::of(ready, commands));
+            let ignore = failures::ignore_command(&ready.jail, None, &inbox);
+            posts.push(Post { ignore, ..Post::of(ready, commands) });
         }
         let judge = Judge::new(rules).with_history(Box::new(store.history()?));
         feed.reached(store.ban_log().last);
@@ -185,6 +194,7 @@ impl Run {
             firewall,
             zone,
             feed,
+            inbox,
             started: Timestamp::now(),
             turn: Turn::default(),
             log_to_ban: counts::log_to_ban(),
@@ -194,6 +204,7 @@ impl Run {
             marked: now,
             looked: now,
             suspicious: false,
+            protects_sessions: false,
             leaving: Vec::new(),
             firewall_due: None,
             store_due: None,
@@ -305,7 +316,7 @@ impl Run {
             Event::Read(Batch { failures, reading, progress, read, counted }) => {
                 counted.iter().for_each(|it| self.count(it));
                 for failure in failures {
-                    let actions = self.judge.handle(judge::Event::Failure(failure, reading), now);
+                    let actions = self.failure(failure, reading, now);
                     if reading == Reading::InOperation {
                         let n_bans = actions.iter().filter(|it| matches!(it, Action::Ban(_)));
                         self.turn.read.extend(n_bans.map(|_| read));
@@ -364,6 +375,9 @@ impl Run {
             }
             Event::Resolved { name, addrs } => {
                 self.judge.handle(judge::Event::Resolved { name, addrs }, now);
+            }
+            Event::Judged { failure, reading, is_ignored } => {
+                self.judged(failure, reading, is_ignored, now);
             }
             Event::Asked(request, reply) => self.asked(request, reply, now),
             // Whoever asked may have gone.
@@ -455,6 +469,15 @@ impl Run {
         };
         let post = self.posts.iter_mut().find(|it| it.jail == *jail);
         let Some(queue) = post.and_then(|it| it.commands.as_mut()) else { return };
+        if queue.wants_counts {
+            let status = self.judge.status(jail, Timestamp::now()).unwrap_or_default();
+            queue.add(Order::Counts(Counts {
+                n_banned: status.currently_banned as u64,
+                total_banned: status.total_banned,
+                n_failed: status.currently_failed as u64,
+                total_failed: status.total_failed,
+            }));
+        }
         queue.add(match action {
             Action::Unban { subject, .. } => Order::Unban(subject.clone()),
             Action::Prolong(ban) => Order::Prolong(ban.clone()),

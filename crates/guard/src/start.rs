@@ -40,6 +40,9 @@ pub struct Setup {
     pub firewall: Box<dyn Firewall>,
     /// The zone of dates in logs that name none.
     pub zone: TimeZone,
+    /// Whether a live session of an administrator, a connection to port 22, keeps its address from
+    /// being banned for failures, too, and not by hand alone.
+    pub protect_sessions: bool,
     /// What of the program around it an operator may ask for; `None` where nothing.
     pub program: Option<Arc<dyn Program>>,
 }
@@ -103,7 +106,16 @@ impl Guard {
     ///
     /// When nothing can be guarded at all.
     pub fn start(setup: Setup) -> Result<Self, StartError> {
-        let Setup { jails, mut disabled, state, socket, mut firewall, zone, program } = setup;
+        let Setup {
+            jails,
+            mut disabled,
+            state,
+            socket,
+            mut firewall,
+            zone,
+            protect_sessions,
+            program,
+        } = setup;
         let store = match &state {
             Some(folder) => Store::open(folder)?,
             None => Store::in_memory()?,
@@ -131,7 +143,16 @@ impl Guard {
 
         let mut plan = Plan::of(ready.iter().map(|it| (&it.jail, &it.filter)));
         let read_so_far = ReadSoFar::of(&store, &plan)?;
-        let mut run = Run::new(ready, disabled, store, firewall, zone.clone(), Arc::clone(&feed))?;
+        let mut run = Run::new(
+            ready,
+            disabled,
+            store,
+            firewall,
+            zone.clone(),
+            Arc::clone(&feed),
+            inbox.clone(),
+        )?;
+        run.protects_sessions = protect_sessions;
         run.restore()?;
         plan.names = run.names();
         roster.read_by(Readers::start(plan, read_so_far, &zone, &inbox)?);

@@ -26,6 +26,7 @@ pub(crate) fn say(action: &Action, zone: &TimeZone) {
                 IgnoredBy::OwnAddress => "ignoreself rule",
                 IgnoredBy::Address => "ip",
                 IgnoredBy::Name => "dns",
+                IgnoredBy::Command => "command",
             };
             let subject = Clean(subject);
             tracing::info!(target: "fail2ban.filter", "[{jail}] Ignore {subject} by {by}");

@@ -58,6 +58,7 @@ fn setup(folder: &Path, name: &str, firewall: Box<dyn Firewall>) -> Setup {
         socket: Some(socket(folder, name)),
         firewall,
         zone: TimeZone::UTC,
+        protect_sessions: false,
         program: None,
     }
 }

@@ -31,7 +31,7 @@ use crate::increment::Increment;
 
 pub use action::Action;
 pub use filter::Filter;
-pub use ignore_cache::IgnoreCache;
+pub use ignore_cache::{IgnoreCache, IgnoreCacheError};
 pub use nearest::nearest;
 pub use tags::TagError;
 

@@ -150,6 +150,9 @@ pub struct Ban {
     pub last_failure: Timestamp,
     /// The last lines that led to it, as text; hostile.
     pub matches: Vec<String>,
+    /// Named groups of the first failure, as in [`Failure::fields`]; hostile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<(String, String)>,
 }
 
 impl Ban {

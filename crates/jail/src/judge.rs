@@ -153,6 +153,8 @@ pub enum IgnoredBy {
     Address,
     /// A name of `ignoreip`.
     Name,
+    /// What `ignorecommand` said to whoever runs it.
+    Command,
 }
 
 /// Why a ban was lifted.

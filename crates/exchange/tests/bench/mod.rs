@@ -93,6 +93,7 @@ pub(crate) fn ban(subject: &str, jail: &str, second: i64) -> Ban {
         first_failure: time,
         last_failure: time,
         matches: Vec::new(),
+        fields: Vec::new(),
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) enum Fault {
     Ended {
         /// How it ended.
         how: String,
+        /// What it returned, unless a signal ended it.
+        code: Option<i32>,
         /// What it said, if anything.
         said: String,
     },
@@ -90,7 +92,7 @@ pub(super) fn run(script: &Script, timeout: Duration) -> Result<(), Fault> {
                 (Some(code), _) => format!("it returned {code}"),
                 (None, signal) => format!("it was ended by signal {}", signal.unwrap_or(0)),
             };
-            Err(Fault::Ended { how, said: words.so_far() })
+            Err(Fault::Ended { how, code: status.code(), said: words.so_far() })
         }
     }
 }

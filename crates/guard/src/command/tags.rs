@@ -3,7 +3,11 @@
 //! They are replaced once, never again in what was put in. A value that a shell could misread
 //! becomes a variable of the script, and travels as an argument.
 
-use jail::Ban;
+use std::net::IpAddr;
+use std::process::Command;
+
+use jail::{Ban, BanTime, Failure, Subject};
+use jiff::Timestamp;
 
 use super::shell::Script;
 
@@ -14,45 +18,108 @@ const MISREAD: &[char] = &[
 ];
 
 /// What is known when a command runs.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Moment<'a> {
-    family: &'a str,
-    ban: Option<(&'a Ban, u32, bool)>,
+    pub(super) family: &'a str,
+    /// Whom it is about; `None` where an action is started, checked or stopped.
+    pub(super) about: Option<About<'a>>,
+    pub(super) counts: Counts,
 }
 
-impl<'a> Moment<'a> {
-    /// An action is started, checked or stopped.
-    pub(super) fn of_family(family: &'a str) -> Self {
-        Self { family, ban: None }
+/// Somebody who failed or is banned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) n_failures: u32,
+    /// When the last failure was.
+    pub(super) time: Timestamp,
+    /// How long he is banned, the how many-th time, and whether in an earlier life already.
+    pub(super) ban: Option<(BanTime, u32, bool)>,
+    pub(super) matches: &'a [String],
+    pub(super) fields: &'a [(String, String)],
+}
+
+/// How many there are in a jail, for actions that ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) n_banned: u64,
+    pub(crate) total_banned: u64,
+    pub(crate) n_failed: u64,
+    pub(crate) total_failed: u64,
+}
+
+impl<'a> About<'a> {
+    pub(super) fn ban(ban: &'a Ban, n_bans: u32, restored: bool) -> Self {
+        Self {
+            subject: &ban.subject,
+            n_failures: ban.n_failures,
+            time: ban.last_failure,
+            ban: Some((ban.bantime, n_bans, restored)),
+            matches: &ban.matches,
+            fields: &ban.fields,
+        }
     }
 
-    /// Somebody is banned, for the `n_bans`-th time, or no longer.
-    pub(super) fn of_ban(ban: &'a Ban, family: &'a str, n_bans: u32, restored: bool) -> Self {
-        Self { family, ban: Some((ban, n_bans, restored)) }
+    pub(super) fn failure(failure: &'a Failure) -> Self {
+        Self {
+            subject: &failure.subject,
+            n_failures: failure.n_attempts,
+            time: failure.time,
+            ban: None,
+            matches: &failure.matches,
+            fields: &failure.fields,
+        }
+    }
+
+    /// The value of a tag; `None` where it is none of these.
+    fn value(&self, tag: &str) -> Option<String> {
+        let of_ban = |value: fn((BanTime, u32, bool)) -> i64| self.ban.map_or(0, value).to_string();
+        Some(match tag {
+            "ip" | "fid" => self.subject.to_string(),
+            "ip-rev" => reversed(self.subject),
+            "ip-host" => match self.subject {
+                Subject::Addr(addr) => host_name(&addr.to_string()).unwrap_or_default(),
+                Subject::Net(_) | Subject::Id(_) => String::new(),
+            },
+            "failures" | "ipfailures" | "ipjailfailures" => self.n_failures.to_string(),
+            "time" => self.time.as_second().to_string(),
+            "bantime" => of_ban(|(time, ..)| time.into()),
+            "bancount" => of_ban(|(_, n_bans, _)| n_bans.into()),
+            "restored" => of_ban(|(.., restored)| restored.into()),
+            "matches" | "ipmatches" | "ipjailmatches" => self.matches.join("\n"),
+            tag => {
+                let name = tag.strip_prefix("F-")?.to_lowercase();
+                let found = self.fields.iter().find(|(field, _)| *field == name);
+                found.map(|(_, text)| text.clone())?
+            }
+        })
+    }
+}
+
+impl Moment<'_> {
+    /// An action is started, checked or stopped.
+    pub(super) fn of_family(family: &str) -> Moment<'_> {
+        Moment { family, ..Moment::default() }
     }
 
     /// The value of a tag; `None` where it is none of ours.
     fn value(&self, tag: &str) -> Option<String> {
-        match tag {
-            "family" => return Some(self.family.to_owned()),
-            "br" => return Some("\n".to_owned()),
-            "sp" => return Some(" ".to_owned()),
-            "fq-hostname" => return Some(host()),
-            "sh-hostname" => return Some(host().split('.').next().unwrap_or_default().to_owned()),
-            _ if tag.starts_with("F-") => return Some(String::new()),
-            _ => {}
+        if let Some(value) = self.about.and_then(|it| it.value(tag)) {
+            return Some(value);
         }
-        let (ban, n_bans, restored) = self.ban?;
+        let Counts { n_banned, total_banned, n_failed, total_failed } = self.counts;
         Some(match tag {
-            "ip" | "fid" => ban.subject.to_string(),
-            "ip-rev" => reversed(&ban.subject),
-            "ip-host" => String::new(),
-            "failures" | "ipfailures" | "ipjailfailures" => ban.n_failures.to_string(),
-            "time" => ban.last_failure.as_second().to_string(),
-            "bantime" => i64::from(ban.bantime).to_string(),
-            "bancount" => n_bans.to_string(),
-            "restored" => u8::from(restored).to_string(),
-            "matches" | "ipmatches" | "ipjailmatches" => ban.matches.join("\n"),
+            "family" => self.family.to_owned(),
+            "br" => "\n".to_owned(),
+            "sp" => " ".to_owned(),
+            "fq-hostname" => own_name(),
+            "sh-hostname" => own_name().split('.').next().unwrap_or_default().to_owned(),
+            "jail.banned" => n_banned.to_string(),
+            "jail.banned_total" => total_banned.to_string(),
+            "jail.found" => n_failed.to_string(),
+            "jail.found_total" => total_failed.to_string(),
+            // What no filter caught is empty.
+            _ if tag.starts_with("F-") => String::new(),
             _ => return None,
         })
     }
@@ -87,6 +154,17 @@ pub(super) fn fill(text: &str, moment: &Moment<'_>) -> Script {
     script
 }
 
+/// The text with its tags replaced by their values as they stand: nothing that a shell reads.
+pub(super) fn plain(text: &str, moment: &Moment<'_>) -> String {
+    let (mut plain, mut rest) = (String::new(), text);
+    while let Some((before, tag, after)) = next_tag(rest) {
+        plain.push_str(before);
+        plain.push_str(&moment.value(tag).unwrap_or_default());
+        rest = after;
+    }
+    plain + rest
+}
+
 /// The text before the next tag, the tag, and the text behind it.
 fn next_tag(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
@@ -103,23 +181,34 @@ fn next_tag(text: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// An address with its parts in reverse, as DNS lists ask for it.
-fn reversed(subject: &jail::Subject) -> String {
-    use std::net::IpAddr;
+fn reversed(subject: &Subject) -> String {
     match subject {
-        jail::Subject::Addr(IpAddr::V4(addr)) => {
+        Subject::Addr(IpAddr::V4(addr)) => {
             let parts: Vec<String> = addr.octets().iter().rev().map(u8::to_string).collect();
             format!("{}.", parts.join("."))
         }
-        jail::Subject::Addr(IpAddr::V6(addr)) => {
+        Subject::Addr(IpAddr::V6(addr)) => {
             let digits = format!("{:032x}", addr.to_bits());
             digits.chars().rev().flat_map(|digit| [digit, '.']).collect()
         }
-        jail::Subject::Net(_) | jail::Subject::Id(_) => String::new(),
+        Subject::Net(_) | Subject::Id(_) => String::new(),
     }
 }
 
-fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+/// This host's name, with its domain where that is known.
+fn own_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    match host_name(&name) {
+        Some(full) if !name.contains('.') && full.starts_with(&name) => full,
+        _ => name,
+    }
+}
+
+/// The name of an address or a host, as this host resolves it; by getent(1), because the standard
+/// library asks for addresses alone.
+fn host_name(of: &str) -> Option<String> {
+    let output = Command::new("getent").args(["hosts", "--", of]).output().ok()?;
+    str::from_utf8(&output.stdout).ok()?.split_whitespace().nth(1).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -140,15 +229,20 @@ mod tests {
             first_failure: time,
             last_failure: time,
             matches: vec!["user `reboot` <ip>".to_owned(), "$(reboot)".to_owned()],
+            fields: vec![("user".to_owned(), "root; reboot".to_owned())],
         };
-        let script = fill(text, &Moment::of_ban(&ban, "inet6", 2, false));
+        let counts = Counts { n_banned: 3, total_banned: 4, n_failed: 5, total_failed: 6 };
+        let about = Some(About::ban(&ban, 2, false));
+        let script = fill(text, &Moment { family: "inet6", about, counts });
         assert_eq!((script.text.as_str(), script.arguments()), (want, arguments.to_vec()));
     }
 
     #[test]
     fn fills_in_the_moment() {
         check("ban <ip> <bantime> <bancount>", "ban 2001:db8::1 -1 2", &[]);
-        check("a<br>b <nosuch> <F-USER>|", "a\nb <nosuch> |", &[]);
+        check("a<br>b <nosuch> <F-PORT>|", "a\nb <nosuch> |", &[]);
+        check("<jail.banned> <jail.banned_total> <jail.found> <jail.found_total>", "3 4 5 6", &[]);
+        check("su <F-USER>", "su $f2bV_F_USER", &["root; reboot"]);
         check("x < y <family>", "x < y inet6", &[]);
         // What a filter caught is an argument, and no tag in it is one.
         check(

@@ -11,6 +11,7 @@ use jail::{Ban, Failure, Subject};
 use jiff::Timestamp;
 
 use super::{Post, Run};
+use crate::addresses;
 use crate::store::StoreError;
 use crate::words::chain;
 
@@ -41,7 +42,7 @@ impl Run {
             GuardRequest::BansSince { after, limit, .. } => self.bans_since(after, limit),
             GuardRequest::Reached { log, number } => self.reached(&log, number),
             GuardRequest::Metrics => Ok(GuardAnswer::Metrics(self.metrics(now))),
-            GuardRequest::Failure(failure) => self.failure(failure, now),
+            GuardRequest::Failure(failure) => self.reported(failure, now),
             GuardRequest::BlockList(_) => {
                 Err(Refusal::Failed("this release takes no block list yet".to_owned()))
             }
@@ -148,11 +149,8 @@ impl Run {
         now: Timestamp,
     ) -> Result<GuardAnswer, Refusal> {
         self.post(jail)?;
-        let own = |it: &&Subject| self.judge.ignores(Some(jail), it) == Some(IgnoredBy::OwnAddress);
-        if let Some(own) = subjects.iter().find(own).filter(|_| !force) {
-            return Err(Refusal::Failed(format!(
-                "{own} is an address of this host; `--force` bans it all the same"
-            )));
+        if !force {
+            self.spare(jail, subjects)?;
         }
         let mut n_changed = 0;
         for subject in subjects {
@@ -163,6 +161,23 @@ impl Run {
             self.carry(actions);
         }
         Ok(GuardAnswer::Changed(n_changed))
+    }
+
+    /// Refuses to ban the host itself, or who is at a live session of an administrator.
+    fn spare(&self, jail: &str, subjects: &[Subject]) -> Result<(), Refusal> {
+        let sessions = addresses::of_sessions();
+        for subject in subjects {
+            let what = if self.judge.ignores(Some(jail), subject) == Some(IgnoredBy::OwnAddress) {
+                "is an address of this host"
+            } else if sessions.iter().any(|it| addresses::is_in(it, subject)) {
+                "would end a live session on port 22"
+            } else {
+                continue;
+            };
+            let why = format!("{subject} {what}; `--force` bans it all the same");
+            return Err(Refusal::Failed(why));
+        }
+        Ok(())
     }
 
     fn unban_by_hand(
@@ -204,10 +219,9 @@ impl Run {
         Ok(GuardAnswer::Done)
     }
 
-    fn failure(&mut self, failure: Failure, now: Timestamp) -> Result<GuardAnswer, Refusal> {
+    fn reported(&mut self, failure: Failure, now: Timestamp) -> Result<GuardAnswer, Refusal> {
         self.post(&failure.jail)?;
-        let event = judge::Event::Failure(failure, Reading::InOperation);
-        let actions = self.judge.handle(event, now);
+        let actions = self.failure(failure, Reading::InOperation, now);
         self.carry(actions);
         Ok(GuardAnswer::Done)
     }

@@ -7,6 +7,7 @@ use jail::judge::{self, Action, Rules};
 use jiff::Timestamp;
 
 use super::asked::refused;
+use super::failures::ignore_command;
 use super::{Post, Run};
 use crate::command::{Order, Queue};
 use crate::firewall::Blocking;
@@ -100,7 +101,9 @@ impl Run {
                 queue => start_commands(&mut ready, self.firewall.blocks(), queue),
             };
             let retell = commands.is_some() && !same && !is_new;
-            let post = Post::of(ready, commands);
+            let asked = before.as_mut().and_then(|it| it.ignore.take());
+            let ignore = ignore_command(&ready.jail, asked, &self.inbox);
+            let post = Post { ignore, ..Post::of(ready, commands) };
             if is_new {
                 tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail);
             }

@@ -20,6 +20,7 @@ fn ban(who: &str) -> Ban {
         first_failure: time,
         last_failure: time,
         matches: vec!["a \u{1b}[31mhostile\u{0} line".to_owned()],
+        fields: vec![("user".to_owned(), "\u{1b}root".to_owned())],
     }
 }
 

@@ -47,6 +47,7 @@ impl Host {
             socket: Some(self.path("run/control.sock")),
             firewall: Box::new(firewall),
             zone: TimeZone::UTC,
+            protect_sessions: false,
             program: None,
         }
     }

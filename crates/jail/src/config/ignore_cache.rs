@@ -23,19 +23,28 @@ pub struct IgnoreCache {
 
 /// Why `ignorecache` has no meaning.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum IgnoreCacheError {
+pub enum IgnoreCacheError {
+    /// It is no list of options.
     #[error(transparent)]
     Options(#[from] OptionsError),
+    /// Nothing tells whom an answer is for.
     #[error("it has no `key`; `key=\"<ip>\"` remembers each address")]
     NoKey,
+    /// A number is none.
     #[error("`max-count={0}` is no whole number")]
     MaxCount(String),
+    /// A time is none.
     #[error("`max-time={0}` is no time: {1}")]
     MaxTime(String, ExpressionError),
 }
 
 impl IgnoreCache {
-    pub(super) fn parse(text: &str) -> Result<Self, IgnoreCacheError> {
+    /// Reads the option.
+    ///
+    /// # Errors
+    ///
+    /// Says which part of it has no meaning.
+    pub fn parse(text: &str) -> Result<Self, IgnoreCacheError> {
         let mut options = Item::parse(&format!("cache[{text}]"))?.options;
         let key = options.remove("key").ok_or(IgnoreCacheError::NoKey)?;
         let max_count = match options.remove("max-count") {

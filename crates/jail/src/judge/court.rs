@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::failing::{Counted, Failing, Ticket};
+use super::failing::{Counted, Evidence, Failing, Ticket};
 use super::ignore::IgnoreList;
 use super::standing::{Standing, Verdict};
 use super::{Action, IgnoredBy, Known, Reading, Rules};
@@ -78,8 +78,8 @@ impl Court {
         out.push(Action::Found { jail: failure.jail, subject, time });
         let extra = self.extra(&failure.subject, time, known);
         let counted = Counted { retry: 1, n_failures: failure.n_attempts.max(1), extra };
-        let due =
-            self.failing.add(&failure.subject, time, counted, failure.matches, &self.rules, now);
+        let evidence = Evidence { matches: failure.matches, fields: failure.fields };
+        let due = self.failing.add(&failure.subject, time, counted, evidence, &self.rules, now);
         if let Some(ticket) = due {
             self.ban(failure.subject, ticket, known, now, out);
         }
@@ -122,7 +122,8 @@ impl Court {
     ) {
         let retry = u32::try_from(matches.len()).unwrap_or(u32::MAX).max(1);
         let counted = Counted { retry, n_failures: 1, extra: 0 };
-        if let Some(ticket) = self.failing.add(&subject, now, counted, matches, &self.rules, now) {
+        let evidence = Evidence { matches, fields: Vec::new() };
+        if let Some(ticket) = self.failing.add(&subject, now, counted, evidence, &self.rules, now) {
             self.ban(subject, ticket, known, now, out);
         }
     }
@@ -157,7 +158,8 @@ impl Court {
             n_failures: ticket.n_failures,
             first_failure: ticket.first_failure,
             last_failure: ticket.last,
-            matches: ticket.matches,
+            matches: ticket.evidence.matches,
+            fields: ticket.evidence.fields,
         };
         let grown = self.grow(&mut ban, known);
         self.stand(ban, Action::Ban, grown, now, out);
@@ -194,6 +196,7 @@ impl Court {
             first_failure: now,
             last_failure: now,
             matches: Vec::new(),
+            fields: Vec::new(),
         };
         let grown = if ban_time.is_none() { self.grow(&mut ban, known) } else { None };
         self.stand(ban, Action::Ban, grown, now, out);

@@ -36,8 +36,19 @@ pub struct Ticket {
     retry: u32,
     /// The failures themselves.
     pub(super) n_failures: u32,
-    /// The last matched lines.
+    /// The last matched lines, and what groups of the first of them caught.
+    #[serde(flatten)]
+    pub(super) evidence: Evidence,
+}
+
+/// What proves failures; hostile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Evidence {
+    /// The lines.
     pub(super) matches: Vec<String>,
+    /// Named groups, as in [`crate::event::Failure::fields`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) fields: Vec<(String, String)>,
 }
 
 /// What one failure counts.
@@ -66,7 +77,7 @@ impl Failing {
         subject: &Subject,
         time: Timestamp,
         counted: Counted,
-        matches: Vec<String>,
+        evidence: Evidence,
         rules: &Rules,
         now: Timestamp,
     ) -> Option<Ticket> {
@@ -79,13 +90,13 @@ impl Failing {
                 let ticket = slot.get_mut();
                 self.kept_bytes -= ticket.kept_bytes();
                 if is_silent(ticket, rules.find_time, now) {
-                    *ticket = Ticket::new(time, counted, matches);
+                    *ticket = Ticket::new(time, counted, evidence);
                 } else {
-                    ticket.fail_again(time, counted, matches, rules);
+                    ticket.fail_again(time, counted, evidence.matches, rules);
                 }
                 slot
             }
-            Entry::Vacant(slot) => slot.insert_entry(Ticket::new(time, counted, matches)),
+            Entry::Vacant(slot) => slot.insert_entry(Ticket::new(time, counted, evidence)),
         };
         if slot.get().retry >= rules.max_retry {
             return Some(slot.remove());
@@ -147,7 +158,7 @@ impl Ticket {
         self.last
     }
 
-    fn new(time: Timestamp, counted: Counted, matches: Vec<String>) -> Self {
+    fn new(time: Timestamp, counted: Counted, evidence: Evidence) -> Self {
         let retry = counted.retry.max(counted.n_failures).saturating_add(counted.extra);
         Self {
             first: time,
@@ -155,7 +166,7 @@ impl Ticket {
             last: time,
             retry,
             n_failures: counted.n_failures,
-            matches,
+            evidence,
         }
     }
 
@@ -169,10 +180,11 @@ impl Ticket {
         self.adjust(time, rules.find_time);
         self.retry = self.retry.saturating_add(counted.retry).saturating_add(counted.extra);
         self.n_failures = self.n_failures.saturating_add(counted.n_failures);
-        self.matches.extend(matches);
+        let kept = &mut self.evidence.matches;
+        kept.extend(matches);
         let max_matches = usize::try_from(rules.max_matches).unwrap_or(usize::MAX);
-        let n_over = self.matches.len().saturating_sub(max_matches);
-        self.matches.drain(..n_over);
+        let n_over = kept.len().saturating_sub(max_matches);
+        kept.drain(..n_over);
     }
 
     /// Moves the times on to `time`, and scales the count to what the rate makes of `find_time`.
@@ -194,7 +206,9 @@ impl Ticket {
     }
 
     fn kept_bytes(&self) -> usize {
-        self.matches.iter().map(String::len).sum()
+        let Evidence { matches, fields } = &self.evidence;
+        let fields = fields.iter().map(|(name, text)| name.len() + text.len());
+        matches.iter().map(String::len).chain(fields).sum()
     }
 }
 

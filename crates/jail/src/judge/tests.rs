@@ -222,6 +222,7 @@ fn restores_what_is_left_of_a_ban() {
         first_failure: at(-9),
         last_failure: at(0),
         matches: Vec::new(),
+        fields: Vec::new(),
     };
     judge.check(Event::Restore(old.clone()), 100, "restored 192.0.2.1 until 600");
     old.subject = Subject::from("192.0.2.2");
