@@ -9,25 +9,27 @@ use std::sync::{Arc, OnceLock};
 
 use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
 
-use emit::{Alphabet, emit};
+use emit::{Alphabet, emit, emit_measured};
 use literal::Required;
 use syntax::{Node, SyntaxError};
 
-/// Steps that a search may take: about 0.2 ms where all are used up.
-const MATCH_LIMIT: u32 = 50_000;
-/// How many times as many the second try of a search may take.
-const PATIENCE: u32 = 10;
-/// The longest texts of each class of length but the last. Each class gets an eighth of the steps
-/// of the one before, because one step may walk along all of the text: `\s*` does.
+/// Backtracks from one place where a match may begin: about 0.1 ms where all are used up.
+const MATCH_LIMIT: u32 = 20_000;
+/// The longest texts of each class of length but the last. Each class gets an eighth of the
+/// backtracks of the one before, because between two of them PCRE2 may walk along all of the text,
+/// and because there are so many more places to begin at.
 const CLASS_BYTES: [usize; N_CLASSES - 1] = [1 << 10, 1 << 13, 1 << 16];
 const N_CLASSES: usize = 4;
 /// Longer texts are given up at the first search that exceeds the limit, without a second try.
-const LAST_PATIENT_CLASS: usize = 1;
+const LAST_PATIENT_CLASS: usize = 2;
 /// Searches that may exceed the limit on one line before the line is given up: an attacker
 /// writes lines, and all expressions of a filter may be slow on the same one.
-const EXCEEDED_PER_LINE: u32 = 6;
+const EXCEEDED_PER_LINE: u32 = 4;
+/// Characters that a second try may look at, each time that it looks counting anew, wherever the
+/// match begins: some 2 ms.
+const STEP_LIMIT: u32 = 10 * MATCH_LIMIT;
 /// Second tries on one line.
-const PATIENCE_PER_LINE: u32 = 1;
+const SECOND_TRIES_PER_LINE: u32 = 2;
 /// PCRE2's stack for one search; what needs more counts as exceeding the limit.
 const STACK_BYTES: usize = 1 << 20;
 
@@ -56,7 +58,7 @@ impl Expression {
     /// Reads `text` and compiles it for ASCII.
     pub(crate) fn compile(text: &str, multiline: bool) -> Result<Self, SyntaxError> {
         let read = Self::read(text, multiline)?;
-        let engine = Engine::new(emit(&read.root, Alphabet::Ascii), Alphabet::Ascii)
+        let engine = Engine::new(&read.root, Alphabet::Ascii)
             .map_err(|error| SyntaxError { offset: 0, reason: error.to_string() })?;
         Ok(Self { ascii: OnceLock::from(Some(engine)), ..read })
     }
@@ -82,35 +84,41 @@ impl Expression {
             Alphabet::Ascii => &self.ascii,
             Alphabet::Unicode => &self.unicode,
         };
-        slot.get_or_init(|| Engine::new(emit(&self.root, alphabet), alphabet).ok()).as_ref()
+        slot.get_or_init(|| Engine::new(&self.root, alphabet).ok()).as_ref()
     }
 }
 
-/// One rendering of an expression, compiled for the steps that a search may take.
+/// An expression for one alphabet, compiled for what its searches may cost.
 struct Engine {
     pattern: String,
     alphabet: Alphabet,
-    /// For the first try on a short text: what nearly every search is.
+    /// For a short text: what nearly every search is in.
     regex: Regex,
-    /// For longer texts and second tries, once they come.
-    others: [[OnceLock<Option<Regex>>; 2]; N_CLASSES],
+    /// For the longer texts, class by class, once they come.
+    longer: [OnceLock<Option<Regex>>; N_CLASSES - 1],
+    /// For the second try, once there is one.
+    measured: OnceLock<Option<Regex>>,
 }
 
 impl Engine {
-    fn new(pattern: String, alphabet: Alphabet) -> Result<Self, pcre2::Error> {
+    fn new(root: &Node, alphabet: Alphabet) -> Result<Self, pcre2::Error> {
+        let pattern = emit(root, alphabet);
         let regex = build(&pattern, alphabet, MATCH_LIMIT)?;
-        Ok(Self { pattern, alphabet, regex, others: Default::default() })
+        let (longer, measured) = Default::default();
+        Ok(Self { pattern, alphabet, regex, longer, measured })
     }
 
     /// For a text of this class; `None` where PCRE2 has no memory for it.
-    fn regex(&self, class: usize, is_second: bool) -> Option<&Regex> {
-        if class == 0 && !is_second {
-            return Some(&self.regex);
-        }
-        let limit = (MATCH_LIMIT >> (3 * class)) * if is_second { PATIENCE } else { 1 };
-        self.others[class][usize::from(is_second)]
-            .get_or_init(|| build(&self.pattern, self.alphabet, limit).ok())
-            .as_ref()
+    fn first(&self, class: usize) -> Option<&Regex> {
+        let Some(longer) = class.checked_sub(1) else { return Some(&self.regex) };
+        let build = || build(&self.pattern, self.alphabet, MATCH_LIMIT >> (3 * class)).ok();
+        self.longer[longer].get_or_init(build).as_ref()
+    }
+
+    /// For the second try with `root`, which this engine was made from.
+    fn second(&self, root: &Node) -> Option<&Regex> {
+        let build = || build(&emit_measured(root, self.alphabet), self.alphabet, STEP_LIMIT).ok();
+        self.measured.get_or_init(build).as_ref()
     }
 }
 
@@ -183,7 +191,7 @@ pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Budget {
     n_exceeded: u32,
-    n_patient: u32,
+    n_second_tries: u32,
     /// Searches given up since the scanner began.
     pub(crate) n_exceeded_ever: u64,
 }
@@ -192,7 +200,14 @@ impl Budget {
     /// Begins a new line.
     pub(crate) fn refill(&mut self) {
         self.n_exceeded = 0;
-        self.n_patient = 0;
+        self.n_second_tries = 0;
+    }
+
+    /// Whether a search in a text of this class, which exceeded the limit, is tried once more.
+    fn may_try_again(&mut self, class: usize) -> bool {
+        let may = class <= LAST_PATIENT_CLASS && self.n_second_tries < SECOND_TRIES_PER_LINE;
+        self.n_second_tries += u32::from(may);
+        may
     }
 
     /// Notes a search that was given up, in a text of this class.
@@ -249,14 +264,12 @@ impl Searcher {
         let places = places.get_or_insert_with(|| engine.regex.capture_locations());
         let text = &subject.text.as_bytes()[..end];
         let class = class(end - start);
-        let mut search = |is_second| {
-            let regex = engine.regex(class, is_second)?;
-            regex.captures_read_at(places, text, start).ok().map(|found| found.is_some())
+        let mut search = |regex: Option<&Regex>| {
+            regex?.captures_read_at(places, text, start).ok().map(|found| found.is_some())
         };
-        let mut answer = search(false);
-        if answer.is_none() && class <= LAST_PATIENT_CLASS && budget.n_patient < PATIENCE_PER_LINE {
-            budget.n_patient += 1;
-            answer = search(true);
+        let mut answer = search(engine.first(class));
+        if answer.is_none() && budget.may_try_again(class) {
+            answer = search(engine.second(&self.expression.root));
         }
         answer.unwrap_or_else(|| {
             budget.exceed(class);
@@ -276,5 +289,87 @@ impl Searcher {
     pub(crate) fn group<'t>(&self, group: usize, text: &'t str) -> Option<&'t str> {
         let (start, end) = self.span(group)?;
         text.get(start..end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXPRESSIONS: [&str; 16] = [
+        r"^a*(b+?)\s*(?:c|d)*(\S+)$",
+        r"(\w+)\s+from\s+([\d.]+)",
+        r"(?i:failed)[^:]*: (.*) from (\S+)\b",
+        r"(?<=user )(\w+)(?! from)",
+        r"(?P<q>['\x22])(.*?)(?P=q)",
+        r"(x)?y*(?(1)z+|w+)",
+        r"(?:(\w+),?)*;",
+        r"(?:[^\[]+ )*\[(.+)\]$",
+        r"\bé*(\w{2,})\B.",
+        r"(a|ab)(c|bcd)*(d*)$",
+        r"[^\W\d]+?(\d{2,3})\d*",
+        r"(?:^|;)\s*(\S*)",
+        r"\s*$",
+        r"(?s:.*)(\n)",
+        r"(?m:^(.*)$)",
+        r"(.*)(.*)x?(.+)",
+    ];
+    const TEXTS: [&str; 12] = [
+        "",
+        "aabbb  cdcdx\n",
+        "Failed password: root  from 192.0.2.7 port 22\n",
+        "user mallory from user bob\n",
+        "say 'a' and \"b\" 'c\n",
+        "xyyzz yyww xw\n",
+        "one,two,three;four; five\n",
+        "a b [c] d [e]\n",
+        "ééab café 日本語x ٣٤٥\n",
+        "abcdabcd\n",
+        "abc12345 x1 y22\nz333\n",
+        " \u{a0}\u{2003}\t\n",
+    ];
+
+    /// What a search finds, group by group; `None` where it gives up.
+    fn groups(regex: Option<&Regex>, text: &str) -> Option<Vec<Option<(usize, usize)>>> {
+        let regex = regex?;
+        let mut places = regex.capture_locations();
+        let found = regex.captures_read_at(&mut places, text.as_bytes(), 0).ok()?;
+        Some(found.map_or(Vec::new(), |_| (0..places.len()).map(|it| places.get(it)).collect()))
+    }
+
+    #[test]
+    fn a_second_try_finds_what_the_first_would() {
+        for expression in EXPRESSIONS {
+            let expression = Expression::read(expression, false).expect("it is sound");
+            for text in TEXTS {
+                let subject = Subject::new(text);
+                let engine = expression.engine(subject.alphabet).expect("PCRE2 takes it");
+                let first = groups(engine.first(0), text);
+                assert!(first.is_some(), "{expression:?}");
+                let second = groups(engine.second(&expression.root), text);
+                assert_eq!(second, first, "{expression:?} in {text:?}");
+            }
+        }
+    }
+
+    /// However many places a match may begin at, and however far PCRE2 walks from each of them: the
+    /// steps of all count together.
+    #[test]
+    fn a_second_try_counts_every_step() {
+        #[track_caller]
+        fn check(expression: &str, text: &str, is_answered: bool) {
+            let expression = Expression::read(expression, false).expect("it is sound");
+            let engine = expression.engine(Subject::new(text).alphabet).expect("PCRE2 takes it");
+            let second = groups(engine.second(&expression.root), text);
+            assert_eq!(second.is_some(), is_answered, "{expression:?}");
+        }
+        let spaces = " ".repeat(8 << 10);
+        check(r"^\s*x", &format!("{spaces}yx"), true);
+        check(r"\s+x", &format!("{spaces}yx"), false); // from each space to the last
+        check(r"^\s*\s*x", &format!("{spaces}yx"), false); // the same with one beginning
+        check(r"^.* from (\S+) .*x$", &format!("{spaces} from me y{spaces}yx"), true);
+        check(r"(?:\S+ )*x$", &"ab ".repeat(200), true);
+        check(r"^(?:\w+\s?)*!", &format!("{}!", "word ".repeat(45)), true);
+        check(r"^(?:\w+\s?)*!", &format!("{};!", "word ".repeat(45)), false);
     }
 }

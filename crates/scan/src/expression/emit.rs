@@ -26,14 +26,41 @@ const WORD: &str = r"\p{L}\p{N}_";
 
 /// Renders `node` for texts of `alphabet`.
 pub(crate) fn emit(node: &Node, alphabet: Alphabet) -> String {
-    let mut emitter = Emitter { out: String::new(), alphabet };
+    let mut emitter = Emitter { out: String::new(), alphabet, measured: false };
     emitter.node(node);
     emitter.out
+}
+
+/// The same so that PCRE2's match limit counts every character that is looked at.
+///
+/// PCRE2 counts what it does within groups, and anew for each place where a match may begin. So each
+/// character that is repeated becomes a group, and the way to where the match begins a part of it.
+pub(crate) fn emit_measured(node: &Node, alphabet: Alphabet) -> String {
+    let mut emitter = Emitter { out: String::new(), alphabet, measured: true };
+    match begins_at_start(node) {
+        true => emitter.node(node),
+        false => emitter.enclosed(r"\G(?:(?s:.))*?\K(?:", node),
+    }
+    emitter.out
+}
+
+/// Whether a match of `node` can begin nowhere but at the start of the text.
+fn begins_at_start(node: &Node) -> bool {
+    match node {
+        Node::Anchor(Anchor::TextStart) => true,
+        Node::Sequence(nodes) => nodes.first().is_some_and(begins_at_start),
+        Node::Capture(_, inner) | Node::Group(inner) | Node::Case { inner, .. } => {
+            begins_at_start(inner)
+        }
+        _ => false,
+    }
 }
 
 struct Emitter {
     out: String,
     alphabet: Alphabet,
+    /// Whether each character counts against the match limit.
+    measured: bool,
 }
 
 impl Emitter {
@@ -78,7 +105,10 @@ impl Emitter {
             }
             Node::Repeat { least, most, manner, inner } => {
                 // Always one atom: the parser repeats nothing else.
-                self.node(inner);
+                match self.measured && most.is_none() && is_character(inner) {
+                    true => self.enclosed("(?:", inner),
+                    false => self.node(inner),
+                }
                 self.quantifier(*least, *most, *manner);
             }
             Node::Sequence(nodes) => nodes.iter().for_each(|node| self.node(node)),
@@ -221,6 +251,10 @@ impl Emitter {
             (false, choice) => self.push(&format!("(?:{choice})")),
         }
     }
+}
+
+fn is_character(node: &Node) -> bool {
+    matches!(node, Node::Char(_) | Node::Any | Node::AnyOrLineEnd | Node::Class(_))
 }
 
 fn push_range(out: &mut String, low: u32, high: u32) {
