@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `/events/…`, `/attributes/…`, `/objects/…`, `/sightings/…`, `/tags/…` | MISP's API, for whoever shows a key |
 //! | `/servers/getVersion`, `/users/view/me`, `/users/heartbeat` | what MISP's clients ask first |
+//! | `/openapi.json` | what of it there is, for whoever asks |
 //! | `/feed/manifest.json`, `/feed/{uuid}.json`, `/feed/hashes.csv` | what is published, as a feed for MISPs |
 //! | `/lists/…` | addresses that are worth blocking, in the words of firewalls |
 //! | `/lists/changes`, `/lists/key` | what changes in them, as it changes, signed; and by which key |

@@ -22,7 +22,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::answer::{Answer, Fault};
-use crate::api::Api;
+use crate::api::{self, Api};
 use crate::changes::Changes;
 use crate::follow::{self, Followed, Question};
 use crate::fresh::Tags;
@@ -213,6 +213,9 @@ impl Server {
         if (&*path.controller, &*path.action) == ("users", "heartbeat") {
             let text = "We require more vespene gas.";
             return Err(Answer::json(&serde_json::json!({ "message": text })));
+        }
+        if (&*path.controller, &*path.action) == ("openapi", "index") {
+            return Err(Answer::json(&api::description()));
         }
         if is_file_of(path) {
             return self.fetcher(headers, path);

@@ -26,3 +26,23 @@ fn an_offender_is_added_found_and_sighted() {
     assert_eq!(view["Event"]["Attribute"][0]["Sighting"].as_array().unwrap().len(), 1);
     hub.stop();
 }
+
+/// Whoever builds on the hub reads what there is; each call that is described is answered.
+#[test]
+fn every_call_is_described() {
+    let data = tempfile::tempdir().unwrap();
+    let hub = Running::start(data.path());
+    let description = hub.send("GET", "/openapi.json", &[], b"").json();
+    assert_eq!(description["openapi"], "3.1.0");
+    let paths = description["paths"].as_object().unwrap();
+    assert!(paths.contains_key("/attributes/restSearch"));
+    for (path, operations) in paths {
+        let target = path.replace("{user}", "me").replace(['{', '}'], "");
+        for method in operations.as_object().unwrap().keys() {
+            let reply = hub.call(&method.to_uppercase(), &target, &json!({}));
+            assert!(!reply.text().contains("\"Not Found\""), "{method} {path}: {}", reply.text());
+        }
+    }
+    let unknown = hub.call("GET", "/galaxies/index", &Value::Null);
+    assert!(unknown.text().contains("\"Not Found\""));
+}
