@@ -313,8 +313,15 @@ impl Client {
             return self.later(call, Outage::TimedOut(self.timeout));
         }
         let cause = root_cause(error);
-        if is_certificate(error) {
-            return misconfigured(call, self.base.clone(), Misconfigured::Certificate(cause));
+        match certificate_fault(error) {
+            Some(Whose::Theirs) => {
+                return misconfigured(call, self.base.clone(), Misconfigured::Certificate(cause));
+            }
+            Some(Whose::Ours) => {
+                let why = Misconfigured::ClientCertificate(cause);
+                return misconfigured(call, self.base.clone(), why);
+            }
+            None => {}
         }
         match error.is_connect() {
             true => self.later(call, Outage::Unreachable(cause)),
@@ -356,7 +363,9 @@ fn shown(url: &str) -> String {
 }
 
 fn http(key: &SecretString, options: &Options) -> Result<blocking::Client, Misconfigured> {
-    let transport = |error: reqwest::Error| Misconfigured::Transport(root_cause(&error));
+    let unusable = |option: &'static str| {
+        move |error: reqwest::Error| Misconfigured::Option { option, why: root_cause(&error) }
+    };
     // An error says that somebody has installed a provider before us, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut key =
@@ -377,16 +386,22 @@ fn http(key: &SecretString, options: &Options) -> Result<blocking::Client, Misco
         .pool_max_idle_per_host(1)
         .tls_danger_accept_invalid_certs(!options.verify);
     if let Some(pem) = &options.ca_pem {
-        builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(transport)?);
+        let certificates = Certificate::from_pem_bundle(pem).map_err(unusable("ca_file"))?;
+        if certificates.is_empty() {
+            let why = "there is no certificate in it".to_owned();
+            return Err(Misconfigured::Option { option: "ca_file", why });
+        }
+        builder = builder.tls_certs_merge(certificates);
     }
     if let Some(pem) = &options.client_pem {
-        let identity = Identity::from_pem(pem.expose_secret().as_bytes()).map_err(transport)?;
+        let identity = Identity::from_pem(pem.expose_secret().as_bytes());
+        let identity = identity.map_err(unusable("client_file"))?;
         builder = builder.identity(identity);
     }
     if let Some(proxy) = &options.proxy {
-        builder = builder.proxy(Proxy::all(proxy).map_err(transport)?);
+        builder = builder.proxy(Proxy::all(proxy).map_err(unusable("proxy"))?);
     }
-    builder.build().map_err(transport)
+    builder.build().map_err(|error| Misconfigured::Transport(root_cause(&error)))
 }
 
 fn read_body(response: Response) -> Result<Vec<u8>, Outage> {
@@ -415,18 +430,43 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     error.to_string()
 }
 
-fn is_certificate(error: &reqwest::Error) -> bool {
+/// Whose certificate a call failed for.
+enum Whose {
+    Theirs,
+    Ours,
+}
+
+fn certificate_fault(error: &reqwest::Error) -> Option<Whose> {
+    use rustls::AlertDescription::{
+        BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,
+        CertificateUnknown, HandshakeFailure, UnknownCA, UnsupportedCertificate,
+    };
     let mut source = error.source();
     while let Some(error) = source {
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        let found = inner.or_else(|| error.downcast_ref::<rustls::Error>());
-        if matches!(found, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
+        match tls_fault(error) {
+            Some(rustls::Error::InvalidCertificate(_)) => return Some(Whose::Theirs),
+            // A server that asks for a certificate of ours says with these what it misses.
+            Some(rustls::Error::AlertReceived(
+                BadCertificate
+                | CertificateExpired
+                | CertificateRequired
+                | CertificateRevoked
+                | CertificateUnknown
+                | HandshakeFailure
+                | UnknownCA
+                | UnsupportedCertificate,
+            )) => return Some(Whose::Ours),
+            _ => source = error.source(),
         }
-        source = error.source();
     }
-    false
+    None
+}
+
+/// The fault of TLS that an error is. One of the system wraps it, sometimes twice over, and leaves
+/// itself out of the chain of sources.
+fn tls_fault<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(outer) => outer.get_ref().and_then(|inner| tls_fault(inner)),
+        None => error.downcast_ref(),
+    }
 }

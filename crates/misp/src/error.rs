@@ -50,6 +50,14 @@ pub enum Misconfigured {
     #[error("the key holds characters that no key has; look at its file")]
     KeyText,
     /// A certificate, key or proxy that was configured cannot be used.
+    #[error("`{option}` cannot be used ({why}); look at what it names")]
+    Option {
+        /// The option of the configuration.
+        option: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system's own certificates, or the like, cannot be used.
     #[error("{0}")]
     Transport(String),
     /// MISP sends us elsewhere: it is in maintenance, or the URL is not its own.
@@ -85,6 +93,12 @@ pub enum Misconfigured {
     /// The server's certificate is not trusted.
     #[error("its certificate is not trusted ({0}); name the authority in `ca_file`")]
     Certificate(String),
+    /// The server asks for a certificate of ours, or does not trust the one it got.
+    #[error(
+        "it does not let us in without a certificate that it trusts ({0}); name ours, with its \
+         key, in `client_file`"
+    )]
+    ClientCertificate(String),
 }
 
 /// What MISP has against one item.
