@@ -36,6 +36,11 @@ pub enum ExchangeRequest {
         /// Which; all of them where it is missing.
         ids: Option<Vec<u64>>,
     },
+    /// Tell MISP that these are no indicators, whatever was said of them.
+    FalsePositive {
+        /// Who was banned by mistake.
+        subjects: Vec<Subject>,
+    },
     /// What would be sent, word by word.
     Preview {
         /// For which entries; for all that wait where it is missing.
@@ -255,6 +260,15 @@ impl ExchangeClient {
     /// As [`Client::ask`].
     pub fn approve(&mut self, ids: Option<&[u64]>) -> Result<u64, ClientError> {
         self.changed(&ExchangeRequest::Approve { ids: ids.map(<[_]>::to_vec) })
+    }
+
+    /// Has MISP told that these are no indicators; when this returns, it will be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn false_positive(&mut self, subjects: &[Subject]) -> Result<(), ClientError> {
+        self.done(&ExchangeRequest::FalsePositive { subjects: subjects.to_owned() })
     }
 
     /// What would be sent for entries, for all that wait where none is named.

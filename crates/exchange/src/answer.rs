@@ -15,6 +15,7 @@ use crate::LOG;
 use crate::deliver::{Manner, Shared, lock};
 use crate::follow::cause;
 use crate::preview::preview;
+use crate::report::Report;
 use crate::stop::Stop;
 use crate::store::{Listed, State, Store, StoreError};
 use crate::{spool, state};
@@ -34,8 +35,8 @@ pub(crate) fn listen(
         .map_err(|source| ServerError::Io { path: socket.to_owned(), source })?;
     Server::listen(socket, accounts, move |_caller, request| {
         let answer = answer(&state, &mut lock(&store), &manner, &request);
-        use ExchangeRequest::{Approve, Resume, Retry};
-        if matches!(request, Retry { .. } | Approve { .. } | Resume) {
+        use ExchangeRequest::{Approve, FalsePositive, Resume, Retry};
+        if matches!(request, Retry { .. } | Approve { .. } | FalsePositive { .. } | Resume) {
             stop.ring();
         }
         answer.map_err(|error| Refusal::Failed(format!("{error}: {}", cause(&error))))
@@ -62,6 +63,14 @@ fn answer(
         }
         ExchangeRequest::Approve { ids } => {
             ExchangeAnswer::Changed(store.change(|changes| changes.approve(ids.as_deref()))?)
+        }
+        ExchangeRequest::FalsePositive { subjects } => {
+            let now = Timestamp::now();
+            let mut mistakes = subjects.iter().map(|it| Report::mistake(it.clone(), now));
+            store.change(|changes| {
+                mistakes.try_for_each(|it| manner.intake.admit(changes, &it, now))
+            })?;
+            ExchangeAnswer::Done
         }
         ExchangeRequest::Preview { ids } => {
             ExchangeAnswer::Preview(preview(store, &manner.site, ids.as_deref())?)

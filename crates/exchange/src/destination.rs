@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::pattern::matches;
+use kind::JailKind;
 
 pub use event::{DEFAULT_MAX_ATTRIBUTES, EventChoice, EventTemplate, HARD_MAX_ATTRIBUTES};
 
@@ -174,6 +175,26 @@ impl Destination {
     /// What makes it one destination: its url and its event.
     pub fn id(&self) -> Uuid {
         id(&self.url, &String::from(self.event.clone()))
+    }
+
+    /// Every tag that may be attached here.
+    pub(crate) fn wanted_tags(&self) -> Vec<String> {
+        match (&self.template.tags, &self.event) {
+            (Some(tags), _) => tags.clone(),
+            (None, EventChoice::Fixed(_)) => Vec::new(),
+            (None, EventChoice::Daily | EventChoice::Weekly) => {
+                // Of the kinds of jails that are told here, as far as their names say.
+                let kinds = JailKind::ALL.into_iter().filter(|kind| match kind {
+                    JailKind::Login => true,
+                    other => self.jails.iter().any(|jail| JailKind::of(jail) == *other),
+                });
+                let mut tags: Vec<String> =
+                    kinds.flat_map(|kind| self.template.tags(kind)).map(str::to_owned).collect();
+                tags.sort();
+                tags.dedup();
+                tags
+            }
+        }
     }
 
     /// How many attributes one event takes; a fixed one takes all.

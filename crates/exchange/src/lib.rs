@@ -10,6 +10,7 @@ mod budget;
 mod connect;
 mod deliver;
 pub mod destination;
+pub mod examine;
 mod follow;
 mod intake;
 pub mod keys;

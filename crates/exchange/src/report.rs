@@ -1,9 +1,13 @@
 //! One ban to tell MISP about, or to take back, as it lies in the spool.
 
-use jail::Ban;
+use jail::{Ban, BanTime, Subject};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::destination::Addressee;
+
+/// What stands for a jail where an operator says that a ban was a mistake.
+const OPERATOR: &str = "operator";
 
 /// A ban, and where it shall be told. It never holds a key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +33,21 @@ impl Report {
     /// A ban of this host that goes wherever its jail goes.
     pub fn of(ban: Ban) -> Self {
         Self { ban, restored: false, false_positive: false, host: None, to: None }
+    }
+
+    /// That an operator takes back whatever was said of an address.
+    pub fn mistake(subject: Subject, now: Timestamp) -> Self {
+        let ban = Ban {
+            jail: OPERATOR.to_owned(),
+            subject,
+            time: now,
+            bantime: BanTime::Seconds(0),
+            n_failures: 0,
+            first_failure: now,
+            last_failure: now,
+            matches: Vec::new(),
+        };
+        Self { false_positive: true, ..Self::of(ban) }
     }
 }
 

@@ -115,6 +115,8 @@ pub(crate) enum Command {
     Ping(Format),
     /// Shows what MISP has not confirmed, and why
     Outbox(Outbox),
+    /// Looks at everything that can be wrong, here and at MISP, and says the remedy
+    Doctor(Format),
     /// Serves a small MISP-compatible server
     Hub(Hub),
     /// Delivers what lies in the outbox, then ends: started by `report` where no daemon runs
@@ -338,6 +340,10 @@ pub(crate) struct Unban {
     /// Lifts every ban
     #[arg(long, conflicts_with = "words")]
     pub(crate) all: bool,
+
+    /// Tells MISP, too, that these are no attackers
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) false_positive: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod deliver;
 mod demo;
 mod destinations;
 mod disk;
+mod doctor;
 mod exit;
 mod fail2ban_client;
 mod firewall;
@@ -15,6 +16,7 @@ mod lines;
 mod log;
 mod logs;
 mod misp_action;
+mod mistake;
 mod netns;
 mod operator;
 mod outbox;
@@ -92,6 +94,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Check(format) => check::run(folders, *format, out),
         Command::Regex(args) => regex::run(folders, args, out),
         Command::Backfill(args) => backfill::run(folders, args, out),
+        Command::Doctor(format) => doctor::run(folders, *format, out),
         Command::Hub(args) => serve_hub::run(folders, args, out),
         Command::Report(args) => report::run(folders, args),
         Command::Demo(args) => demo::run(args, out),

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::cli::{BanWords, Banned, Folders, Format, Reload, Status, Unban, Words};
 use crate::exit::{Code, Failed, Outcome, escape};
 use crate::fail2ban_client::{self, text};
+use crate::mistake;
 
 /// The width that tables keep to.
 const TABLE_WIDTH: u16 = 100;
@@ -75,7 +76,7 @@ pub(crate) fn ban(folders: &Folders, args: &BanWords, out: &mut dyn Write) -> Ou
     Ok(Code::Done)
 }
 
-/// `unban [JAIL] IP… | --all`
+/// `unban [JAIL] IP… [--false-positive] | --all`
 pub(crate) fn unban(folders: &Folders, args: &Unban, out: &mut dyn Write) -> Outcome {
     let (jail, subjects) = match args.words.split_first() {
         None => (None, None),
@@ -84,7 +85,17 @@ pub(crate) fn unban(folders: &Folders, args: &Unban, out: &mut dyn Write) -> Out
         }
         Some(_) => (None, Some(addresses(&args.words)?)),
     };
-    let n = guard(folders)?.unban(jail, subjects.as_deref()).map_err(asked)?;
+    if let Some(subjects) = subjects.as_ref().filter(|_| args.false_positive) {
+        mistake::tell(folders, subjects)?;
+    }
+    let mut guard = match GuardClient::connect(&folders.guard_socket()) {
+        Err(ClientError::NoDaemon { .. }) if args.false_positive => {
+            let words = "MISP is told; no guard runs here, lift the ban with fail2ban-client";
+            return writeln!(out, "{words}").map(|()| Code::Done).map_err(Failed::other_side);
+        }
+        guard => guard.map_err(asked)?,
+    };
+    let n = guard.unban(jail, subjects.as_deref()).map_err(asked)?;
     writeln!(out, "{n}").map_err(Failed::other_side)?;
     Ok(if n == 0 && !args.all { Code::No } else { Code::Done })
 }
@@ -120,7 +131,8 @@ pub(crate) fn asked(error: ClientError) -> Failed {
     Failed::other_side(error)
 }
 
-fn chain(error: &ClientError) -> String {
+/// An error with all that is behind it.
+pub(crate) fn chain(error: &ClientError) -> String {
     Failed::other_side(anyhow::anyhow!("{error}")).to_string()
 }
 

@@ -6,50 +6,11 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{BINARY, Hub, Running, wait_for};
-
-const ALLOW: &str = "[share]\nallow = [\"192.0.2.0/24\", \"198.51.100.0/24\", \"2001:db8::/32\"]\n";
-
-/// A state folder of the test's own.
-struct Host {
-    dir: tempfile::TempDir,
-}
-
-impl Host {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("config.toml"), ALLOW).unwrap();
-        Self { dir }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(program);
-        command
-            .env("FAIL2MISP_CONFIG", self.path().join("config.toml"))
-            .env("FAIL2MISP_STATE", self.path().join("state"))
-            .env("FAIL2MISP_RUNTIME", self.path().join("run"))
-            .env("FAIL2MISP_FAIL2BAN_DIR", self.path().join("fail2ban"));
-        command
-    }
-
-    fn report(&self, arguments: &[&str]) -> Output {
-        self.command(BINARY).arg("report").args(arguments).output().unwrap()
-    }
-
-    fn n_spooled(&self) -> usize {
-        let files = fs::read_dir(self.path().join("state/spool"));
-        files.into_iter().flatten().flatten().count()
-    }
-}
+use support::{BINARY, Host, Hub, Running, wait_for};
 
 #[track_caller]
 fn refused(output: &Output, code: i32, words: &str) {

@@ -35,6 +35,8 @@ const SCANS: [&str; 14] = [
 const DECOYS: [&str; 2] = ["decoy-*", "*honeypot*"];
 
 impl JailKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Login, Self::Scan, Self::Decoy];
+
     /// The kind of a jail.
     pub(crate) fn of(jail: &str) -> Self {
         let is_one_of = |patterns: &[&str]| patterns.iter().any(|it| matches(it, jail));

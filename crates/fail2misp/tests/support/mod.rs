@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -92,6 +92,63 @@ fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
+/// The attackers' addresses are reserved for documentation, and shared only in tests.
+const ALLOW: &str = "[share]\nallow = [\"192.0.2.0/24\", \"198.51.100.0/24\", \"2001:db8::/32\"]\n";
+
+/// A state folder of the test's own.
+pub(crate) struct Host {
+    dir: tempfile::TempDir,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("config.toml"), ALLOW).unwrap();
+        Self { dir }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("FAIL2MISP_CONFIG", self.path().join("config.toml"))
+            .env("FAIL2MISP_STATE", self.path().join("state"))
+            .env("FAIL2MISP_RUNTIME", self.path().join("run"))
+            .env("FAIL2MISP_FAIL2BAN_DIR", self.path().join("fail2ban"));
+        command
+    }
+
+    pub(crate) fn report(&self, arguments: &[&str]) -> Output {
+        self.command(BINARY).arg("report").args(arguments).output().unwrap()
+    }
+
+    pub(crate) fn n_spooled(&self) -> usize {
+        let files = fs::read_dir(self.path().join("state/spool"));
+        files.into_iter().flatten().flatten().count()
+    }
+
+    /// Adds to the configuration, below what is in it.
+    pub(crate) fn configure(&self, text: &str) {
+        fs::write(self.path().join("config.toml"), format!("{ALLOW}{text}")).unwrap();
+    }
+
+    /// Starts `run --only exchange`; its log goes to `exchange.log`.
+    pub(crate) fn start_exchange(&self) -> Running {
+        let log = self.path().join("exchange.log");
+        let log = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
+        let exchange =
+            Running::start(self.command(BINARY).args(["run", "--only", "exchange"]).stderr(log));
+        wait_for("exchange's socket", || {
+            let socket = self.path().join("run/exchange/control.sock");
+            std::os::unix::net::UnixStream::connect(socket).ok()
+        });
+        exchange
+    }
+}
+
 /// A hub of the program's own, as a process.
 pub(crate) struct Hub {
     process: Option<Running>,
@@ -120,6 +177,17 @@ impl Hub {
         BufReader::new(out).read_line(&mut line).unwrap();
         let first = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
         (process, first)
+    }
+
+    /// Makes another key.
+    pub(crate) fn key_of(&self, name: &str, role: &str) -> String {
+        let output = Command::new(BINARY)
+            .args(["hub", "keys", "add", name, "--json", "--role", role, "--data"])
+            .arg(&self.data)
+            .output()
+            .unwrap();
+        let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+        made["key"].as_str().unwrap().to_owned()
     }
 
     pub(crate) fn stop(&mut self) {
