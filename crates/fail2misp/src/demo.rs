@@ -18,7 +18,6 @@ use guard::{Firewall, Guard, Memory, Nft, Stopper};
 use hub::{Hub, StopHandle};
 use jail::{Ban, NumberedBan};
 use jiff::Zoned;
-use jiff::tz::TimeZone;
 use misp::wire::{Attribute, Event};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -159,7 +158,8 @@ fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Gua
             state: Some(state),
             socket: Some(socket),
             firewall,
-            zone: TimeZone::system(),
+            clock: guard::Clock::system(),
+            purge_age: guard::store::PURGE_AGE,
             protect_sessions: false,
             program: None,
         });

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use control::config::ServerOption;
 use control::guard::DisabledJail;
 use jail::config::{Configuration, Fault, Jail, duration};
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::jails::{self, Source};
@@ -55,11 +56,7 @@ impl guard::Program for Surroundings {
                 let n = written("dbmaxmatches").and_then(|text| text.trim().parse().ok());
                 n.unwrap_or(DB_MAX_MATCHES).into()
             }
-            ServerOption::DbPurgeAge => {
-                let seconds = written("dbpurgeage").and_then(|text| duration::seconds(text).ok());
-                #[expect(clippy::cast_possible_truncation, reason = "an age in whole seconds")]
-                seconds.map(|it| it as i64).into()
-            }
+            ServerOption::DbPurgeAge => purge_age(&self.server).as_secs().into(),
         }
     }
 
@@ -83,6 +80,13 @@ impl guard::Program for Surroundings {
             Target::File(_) => "rolled over",
         }
     }
+}
+
+/// `dbpurgeage` of fail2ban.conf.
+pub(crate) fn purge_age(server: &BTreeMap<String, String>) -> SignedDuration {
+    let seconds = server.get("dbpurgeage").and_then(|text| duration::seconds(text).ok());
+    #[expect(clippy::cast_possible_truncation, reason = "an age in whole seconds")]
+    seconds.map_or(guard::store::PURGE_AGE, |it| SignedDuration::from_secs(it as i64))
 }
 
 /// The jails that faults keep from starting.

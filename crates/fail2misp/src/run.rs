@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result, anyhow};
 use exchange::{Destination, GuardSource, MetricsSetup, Mode};
 use guard::{Guard, Reloader, Stopper};
 use jail::config::{Configuration, Jail};
-use jiff::tz::TimeZone;
 use tracing::{error, info, warn};
 
 use crate::cli::{Folders, Half, Run};
@@ -148,6 +147,7 @@ fn guard_setup(
     // A dry run may stand beside a live daemon, and leaves its memory and its socket alone.
     let state = (!is_dry).then(|| folders.state.join("guard"));
     let database = state.as_ref().map(|it| it.join("guard.db"));
+    let purge_age = program::purge_age(&configuration.server);
     let program = Surroundings { source, settings, log, server: configuration.server, database };
     guard::Setup {
         jails: configuration.jails,
@@ -155,7 +155,8 @@ fn guard_setup(
         state,
         socket: (!is_dry).then(|| folders.guard_socket()),
         firewall: firewall::open(choice),
-        zone: TimeZone::system(),
+        clock: guard::Clock::system(),
+        purge_age,
         protect_sessions: settings.protect_sessions,
         program: Some(Arc::new(program)),
     }

@@ -19,11 +19,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use guard::firewall::{Blocking, Change, Hook, Ports, Rule, Verdict};
-use guard::{Firewall, Guard, Memory, Nft, Setup};
+use guard::{Clock, Firewall, Guard, Memory, Nft, Setup};
 use jail::Subject;
 use jail::config::Jail;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketType, sockopt};
 
@@ -162,7 +161,8 @@ fn start(folder: &Path, firewall: impl Firewall + 'static) -> (Guard, File) {
         state: Some(folder.join("guard")),
         socket: None,
         firewall: Box::new(firewall),
-        zone: TimeZone::UTC,
+        clock: Clock::utc(),
+        purge_age: guard::store::PURGE_AGE,
         protect_sessions: false,
         program: None,
     });

@@ -161,14 +161,15 @@ impl Stop {
     }
 }
 
-/// Follows `query` until `stop` is called for or `tell` breaks.
+/// Follows `query` until `stop` is called for or `tell` breaks; entries from before `began` may be
+/// old.
 pub fn follow(
     query: &Query,
     mut start: Start,
+    began: Timestamp,
     stop: &Stop,
     tell: &mut dyn FnMut(News<'_>) -> ControlFlow<()>,
 ) {
-    let began = Timestamp::now();
     let mut trouble = String::new();
     while !stop.is_called() {
         let why = match spawn(query, &start) {

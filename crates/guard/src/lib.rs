@@ -21,6 +21,7 @@
 
 pub mod addresses;
 mod answer;
+mod clock;
 mod command;
 mod docker;
 mod event;
@@ -41,6 +42,7 @@ mod start;
 pub mod store;
 mod words;
 
+pub use clock::Clock;
 pub use firewall::{Firewall, FirewallError, Ipset, Memory, Nft};
 pub use program::Program;
 pub use start::{Guard, Reloader, Setup, StartError, Stopper};

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use jail::judge::Reading;
 use jail::{Failure, Subject};
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use scan::{Filter, IdKind, Outcome, Pass, Settings, Statistics, Undated};
 
+use crate::clock::Clock;
 use crate::docker::{self, Record};
 use crate::event::Event;
 use crate::follow::News;
@@ -154,7 +154,7 @@ pub(crate) struct Reader {
     /// The eye of each source of the follower.
     eyes: Vec<Eye>,
     scanners: HashMap<PathBuf, Scanners>,
-    zone: TimeZone,
+    clock: Clock,
     inbox: SyncSender<Event>,
     names: SyncSender<Unresolved>,
 }
@@ -171,11 +171,11 @@ pub(crate) struct Unresolved {
 impl Reader {
     pub(crate) fn new(
         eyes: Vec<Eye>,
-        zone: TimeZone,
+        clock: Clock,
         inbox: SyncSender<Event>,
         names: SyncSender<Unresolved>,
     ) -> Self {
-        Self { eyes, scanners: HashMap::new(), zone, inbox, names }
+        Self { eyes, scanners: HashMap::new(), clock, inbox, names }
     }
 
     /// Looks with these eyes from now on: those of the follower's sources.
@@ -219,7 +219,7 @@ impl Reader {
                 match self.scanners.get(path) {
                     Some(known) if known.have(&eyes) => {}
                     _ => {
-                        self.scanners.insert(path.to_owned(), Scanners::new(eyes, &self.zone));
+                        self.scanners.insert(path.to_owned(), Scanners::new(eyes, &self.clock));
                     }
                 }
                 Event::Followed { path: path.to_owned(), sources: self.jails(sources) }
@@ -257,12 +257,12 @@ impl Reader {
     /// Where `eye` begins to read in a part of `file`: what is older than its `findtime` counts no
     /// more.
     fn begin(&self, eye: &Eye, file: &File, part: Range<u64>) -> u64 {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let Ok(since) = now.checked_sub(eye.find_time) else { return part.start };
         let is_old = |line: &[u8]| {
             let time = match Record::read(line) {
                 Some(record) => Some(record.time),
-                None => eye.filter.date(line, &self.zone, now),
+                None => eye.filter.date(line, &self.clock.zone, now),
             };
             time.map(|time| time < since)
         };
@@ -296,24 +296,25 @@ struct Scanners {
     unwraps: bool,
     /// What each filter had counted when that was told last.
     told: Vec<Statistics>,
+    clock: Clock,
 }
 
 impl Scanners {
-    fn new(eyes: Vec<Eye>, zone: &TimeZone) -> Self {
+    fn new(eyes: Vec<Eye>, clock: &Clock) -> Self {
         let settings = |eye: &Eye| Settings {
-            zone: zone.clone(),
+            zone: clock.zone.clone(),
             raw: eye.use_dns == UseDns::Raw,
             ..Settings::default()
         };
         let filters = eyes.iter().map(|eye| (Arc::clone(&eye.filter), settings(eye))).collect();
         let told = vec![Statistics::default(); eyes.len()];
         let unwraps = !eyes.iter().any(|eye| docker::is_for_records(eye.filter.spec()));
-        Self { eyes, pass: Pass::new(filters), unwraps, told }
+        Self { eyes, pass: Pass::new(filters), unwraps, told, clock: clock.clone() }
     }
 
     /// Shows lines to all filters, and tells what each found in one.
     fn lines(&mut self, whole: &[u8], mut told: impl FnMut(&Eye, Outcome)) {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let Self { eyes, pass, unwraps, .. } = self;
         for line in whole.split_inclusive(|&byte| byte == b'\n') {
             let mut told = |eye: usize, outcome| told(&eyes[eye], outcome);
@@ -351,7 +352,7 @@ impl Scanners {
 
     /// Prepares for lines that may be old, or not.
     fn turn_to(&mut self, reading: Reading) -> &mut Self {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         for (place, eye) in self.eyes.iter().enumerate() {
             let settings = self.pass.settings_mut(place);
             (settings.since, settings.undated) = match reading {
@@ -370,17 +371,17 @@ pub(crate) fn follow_journal(
     query: &Query,
     start: journal::Start,
     eyes: Vec<Eye>,
-    zone: &TimeZone,
+    clock: &Clock,
     stop: &journal::Stop,
     inbox: &SyncSender<Event>,
     names: &SyncSender<Unresolved>,
 ) -> journal::Start {
     let mut reached = start.clone();
-    let mut scanners = Scanners::new(eyes, zone);
+    let mut scanners = Scanners::new(eyes, clock);
     let mut failures = Vec::new();
     let mut n_entries = 0;
     let mut read = Instant::now();
-    journal::follow(query, start, stop, &mut |news| {
+    journal::follow(query, start, clock.now(), stop, &mut |news| {
         let event = match news {
             journal::News::Trouble { why } => {
                 let jails = scanners.eyes.iter().map(|eye| eye.jail.clone()).collect();
@@ -391,7 +392,7 @@ pub(crate) fn follow_journal(
                     read = Instant::now();
                 }
                 let Scanners { eyes, pass, .. } = scanners.turn_to(reading);
-                pass.dated_line(line, time, Timestamp::now(), |eye, outcome| {
+                pass.dated_line(line, time, clock.now(), |eye, outcome| {
                     failures.extend(eyes[eye].failure(outcome, (reading, read), names));
                 });
                 n_entries += 1;

@@ -9,9 +9,9 @@ use std::thread::{self, JoinHandle};
 
 use jail::config::{Backend, Jail};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use scan::Filter;
 
+use crate::clock::Clock;
 use crate::event::Event;
 use crate::follow::{Follower, Source, Stop};
 use crate::journal::{self, Query};
@@ -68,9 +68,9 @@ impl Plan {
 }
 
 /// When the first failure was that can still count for one of these.
-fn since(eyes: &[Eye]) -> Timestamp {
+fn since(eyes: &[Eye], clock: &Clock) -> Timestamp {
     let longest = eyes.iter().map(|eye| eye.find_time).max().unwrap_or_default();
-    Timestamp::now().checked_sub(longest).unwrap_or(Timestamp::UNIX_EPOCH)
+    clock.now().checked_sub(longest).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Where the journal is read on, for queries that nobody reads now.
@@ -89,7 +89,7 @@ pub(crate) struct Readers {
 /// What every thread needs.
 #[derive(Clone, Debug)]
 struct Tools {
-    zone: TimeZone,
+    clock: Clock,
     inbox: SyncSender<Event>,
     names: SyncSender<Unresolved>,
     friends: Friends,
@@ -115,7 +115,7 @@ impl Readers {
     pub(crate) fn start(
         plan: Plan,
         store: ReadSoFar,
-        zone: &TimeZone,
+        clock: &Clock,
         inbox: &SyncSender<Event>,
     ) -> io::Result<Self> {
         let (names, unresolved) = sync_channel(MAX_UNRESOLVED);
@@ -125,10 +125,10 @@ impl Readers {
             let (inbox, friends) = (inbox.clone(), friends.clone());
             move || reader::resolve(&unresolved, &friends, &inbox)
         })?);
-        let tools = Tools { zone: zone.clone(), inbox: inbox.clone(), names, friends };
+        let tools = Tools { clock: clock.clone(), inbox: inbox.clone(), names, friends };
         let (sources, eyes) = plan.files.into_iter().unzip();
         let follower = Follower::new(sources, store.marks)?;
-        let reader = Reader::new(eyes, zone.clone(), inbox.clone(), tools.names.clone());
+        let reader = Reader::new(eyes, clock.clone(), inbox.clone(), tools.names.clone());
         let files = Some(tools.follow(follower, reader)?);
         let mut readers = Self { tools, files, journals: BTreeMap::new(), left: store.cursors };
         readers.read_journals(plan.journals)?;
@@ -168,7 +168,8 @@ impl Readers {
         for (query, eyes) in journals {
             if !self.journals.contains_key(&query) {
                 let start = self.left.remove(&query);
-                let start = start.unwrap_or_else(|| journal::Start::Since(since(&eyes)));
+                let start =
+                    start.unwrap_or_else(|| journal::Start::Since(since(&eyes, &self.tools.clock)));
                 let thread = self.tools.follow_journal(query.clone(), start, eyes)?;
                 self.journals.insert(query, thread);
             }
@@ -229,11 +230,11 @@ impl Tools {
     ) -> io::Result<OfJournal> {
         let stop = journal::Stop::default();
         let thread = spawn("guard-journal", {
-            let (Self { zone, inbox, names, friends }, stop) = (self.clone(), stop.clone());
+            let (Self { clock, inbox, names, friends }, stop) = (self.clone(), stop.clone());
             let eyes = eyes.clone();
             move || {
                 friends.wait();
-                reader::follow_journal(&query, start, eyes, &zone, &stop, &inbox, &names)
+                reader::follow_journal(&query, start, eyes, &clock, &stop, &inbox, &names)
             }
         })?;
         Ok(OfJournal { eyes, stop, thread })

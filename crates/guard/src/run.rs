@@ -27,10 +27,10 @@ use ipnet::IpNet;
 use jail::config::{self, Backend};
 use jail::judge::{self, Action, History as _, Judge, Lifted, Reading, Rules};
 use jail::{Ban, Subject};
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::answer::Feed;
+use crate::clock::Clock;
 use crate::command::{Counts, IgnoreCommand, Order, Queue};
 use crate::event::Event;
 use crate::firewall::{Blocking, Change, Firewall, FirewallError};
@@ -139,7 +139,7 @@ pub(crate) struct Run {
     store: Store,
     past: Past,
     firewall: Box<dyn Firewall>,
-    zone: TimeZone,
+    clock: Clock,
     feed: Arc<Feed>,
     inbox: SyncSender<Event>,
     started: Timestamp,
@@ -171,7 +171,7 @@ impl Run {
         disabled: Vec<DisabledJail>,
         store: Store,
         firewall: Box<dyn Firewall>,
-        zone: TimeZone,
+        clock: Clock,
         feed: Arc<Feed>,
         inbox: SyncSender<Event>,
     ) -> Result<Self, StoreError> {
@@ -192,10 +192,10 @@ impl Run {
             past: store.history()?,
             store,
             firewall,
-            zone,
             feed,
             inbox,
-            started: Timestamp::now(),
+            started: clock.now(),
+            clock,
             turn: Turn::default(),
             log_to_ban: counts::log_to_ban(),
             owed: Vec::new(),
@@ -218,7 +218,7 @@ impl Run {
 
     /// Puts the bans of the last life back.
     pub(crate) fn restore(&mut self) -> Result<(), StartError> {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         self.store.purge(now)?;
         self.tell_of_host(now);
         self.restore_bans(self.store.standing()?, now);
@@ -261,12 +261,12 @@ impl Run {
                 Err(RecvTimeoutError::Disconnected) => return false,
             };
             for event in first.into_iter().chain(events.try_iter()).take(MAX_TURN) {
-                if let ControlFlow::Break(leave_rules) = self.take(event, Timestamp::now()) {
+                if let ControlFlow::Break(leave_rules) = self.take(event, self.clock.now()) {
                     self.settle();
                     return leave_rules;
                 }
             }
-            let actions = self.judge.handle(judge::Event::Deadline, Timestamp::now());
+            let actions = self.judge.handle(judge::Event::Deadline, self.clock.now());
             self.carry(actions);
             self.settle();
         }
@@ -306,7 +306,7 @@ impl Run {
         }
         let wait = until.saturating_duration_since(now);
         match self.judge.deadline() {
-            Some(due) => wait.min(from_now(due, Timestamp::now())),
+            Some(due) => wait.min(from_now(due, self.clock.now())),
             None => wait,
         }
     }
@@ -470,7 +470,7 @@ impl Run {
         let post = self.posts.iter_mut().find(|it| it.jail == *jail);
         let Some(queue) = post.and_then(|it| it.commands.as_mut()) else { return };
         if queue.wants_counts {
-            let status = self.judge.status(jail, Timestamp::now()).unwrap_or_default();
+            let status = self.judge.status(jail, self.clock.now()).unwrap_or_default();
             queue.add(Order::Counts(Counts {
                 n_banned: status.currently_banned as u64,
                 total_banned: status.total_banned,
@@ -497,7 +497,7 @@ impl Run {
     /// does not block, or it is no address.
     fn ban(&self, ban: &Ban) -> Option<Change> {
         let target = self.target(&ban.jail, &ban.subject)?;
-        let timeout = ban.until().map(|end| from_now(end, Timestamp::now()));
+        let timeout = ban.until().map(|end| from_now(end, self.clock.now()));
         Some(Change::Ban { jail: ban.jail.clone(), target, timeout })
     }
 

@@ -10,9 +10,10 @@ use control::config::Reload;
 use control::guard::DisabledJail;
 use control::{Accounts, Refusal, Server, ServerError};
 use jail::config::Jail;
-use jiff::tz::TimeZone;
+use jiff::SignedDuration;
 
 use crate::answer::{Desk, Feed};
+use crate::clock::Clock;
 use crate::event::Event;
 use crate::firewall::{Firewall, FirewallError};
 use crate::program::Program;
@@ -38,8 +39,11 @@ pub struct Setup {
     pub socket: Option<PathBuf>,
     /// What holds the bans. [`crate::Memory`] makes a dry run.
     pub firewall: Box<dyn Firewall>,
-    /// The zone of dates in logs that name none.
-    pub zone: TimeZone,
+    /// What time it is.
+    pub clock: Clock,
+    /// How long after a ban of thrice its length it is forgotten that there was one: fail2ban's
+    /// `dbpurgeage`.
+    pub purge_age: SignedDuration,
     /// Whether a live session of an administrator, a connection to port 22, keeps its address from
     /// being banned for failures, too, and not by hand alone.
     pub protect_sessions: bool,
@@ -112,7 +116,8 @@ impl Guard {
             state,
             socket,
             mut firewall,
-            zone,
+            clock,
+            purge_age,
             protect_sessions,
             program,
         } = setup;
@@ -120,6 +125,7 @@ impl Guard {
             Some(folder) => Store::open(folder)?,
             None => Store::in_memory()?,
         };
+        let store = store.with_purge_age(purge_age);
         let mut ready = ready::all(jails, &mut disabled);
         ready::leave_out_refused(&mut ready, firewall.as_mut(), &mut disabled)?;
         if ready.is_empty() {
@@ -148,14 +154,14 @@ impl Guard {
             disabled,
             store,
             firewall,
-            zone.clone(),
+            clock.clone(),
             Arc::clone(&feed),
             inbox.clone(),
         )?;
         run.protects_sessions = protect_sessions;
         run.restore()?;
         plan.names = run.names();
-        roster.read_by(Readers::start(plan, read_so_far, &zone, &inbox)?);
+        roster.read_by(Readers::start(plan, read_so_far, &clock, &inbox)?);
         let stopper = Stopper { inbox };
         let work = {
             let roster = Arc::clone(&roster);

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use jail::judge::Ticket;
 use jail::{Ban, Subject};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, ErrorCode, params};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -41,9 +41,9 @@ pub use bans::{BanLog, Past};
 /// The schema that this release writes; the file carries it as `user_version`.
 const SCHEMA: i64 = 1;
 
-/// How long after a ban of thrice its length it is forgotten that there was one: a day, as
-/// fail2ban's `dbpurgeage`.
-const PURGE_AGE: i64 = 24 * 3600;
+/// How long after a ban of thrice its length it is forgotten that there was one, where nobody says:
+/// a day, as fail2ban's `dbpurgeage`.
+pub const PURGE_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long to wait for the lock of a daemon that ends: its last writes, a child that was just
 /// forked.
@@ -149,6 +149,7 @@ pub struct Store {
     uri: String,
     db: Connection,
     ban_log: BanLog,
+    purge_age: SignedDuration,
     /// Held for as long as the store is open; `None` in memory.
     _lock: Option<File>,
 }
@@ -207,7 +208,12 @@ impl Store {
             return Err(StoreError::Newer { path, found });
         }
         let ban_log = BanLog::read(&db).map_err(|error| fault(&path, error))?;
-        Ok(Self { path, uri, db, ban_log, _lock: lock })
+        Ok(Self { path, uri, db, ban_log, purge_age: PURGE_AGE, _lock: lock })
+    }
+
+    /// The same store, which forgets this long after a ban of thrice its length that there was one.
+    pub fn with_purge_age(self, purge_age: SignedDuration) -> Self {
+        Self { purge_age, ..self }
     }
 
     /// The log of bans, as it is now.
@@ -247,7 +253,7 @@ impl Store {
         let purge = || {
             self.db.execute(
                 "DELETE FROM past WHERE bantime >= 0 AND last + 3 * bantime < ?",
-                [now.as_second() - PURGE_AGE],
+                [now.as_second().saturating_sub(self.purge_age.as_secs())],
             )?;
             failing::purge(&self.db, now)
         };

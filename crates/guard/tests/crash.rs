@@ -21,10 +21,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use control::guard::GuardClient;
-use guard::{Firewall, Guard, Memory, Nft, Setup};
+use guard::{Clock, Firewall, Guard, Memory, Nft, Setup};
 use jail::{Ban, NumberedBan, Subject};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 /// Set in the process that is killed: the folder that it guards.
 const FOLDER: &str = "FAIL2MISP_TEST_CRASH";
@@ -57,7 +56,8 @@ fn setup(folder: &Path, name: &str, firewall: Box<dyn Firewall>) -> Setup {
         state: Some(folder.join(format!("state-{name}"))),
         socket: Some(socket(folder, name)),
         firewall,
-        zone: TimeZone::UTC,
+        clock: Clock::utc(),
+        purge_age: guard::store::PURGE_AGE,
         protect_sessions: false,
         program: None,
     }

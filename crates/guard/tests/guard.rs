@@ -5,18 +5,15 @@
 mod host;
 mod jails;
 mod netns;
-mod small_disk;
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use control::ClientError;
 use guard::firewall::{Dropped, Look};
 use guard::{Firewall, FirewallError, Guard, Memory, Nft, StartError};
 use host::{Host, PATIENCE, eventually, kill, stop};
-use jail::config::{Backend, Jail};
+use jail::config::Jail;
 use jail::{BanTime, Failure, Subject};
 use jiff::Timestamp;
 
@@ -286,81 +283,6 @@ fn puts_back_what_others_took_out_of_a_set() {
     });
 }
 
-/// A journald of the test's own, in its own namespace of journals.
-struct Journald {
-    name: String,
-    daemon: std::process::Child,
-}
-
-impl Journald {
-    fn start() -> Option<Self> {
-        let name = format!("fail2misp-test-{}", std::process::id());
-        let daemon = std::process::Command::new("/lib/systemd/systemd-journald").arg(&name).spawn();
-        let Ok(daemon) = daemon else {
-            assert!(std::env::var_os("CI").is_none(), "systemd-journald is not installed");
-            println!("skipped: systemd-journald is not installed");
-            return None;
-        };
-        let journald = Self { name, daemon };
-        eventually("journald listens", || journald.socket().exists());
-        Some(journald)
-    }
-
-    fn socket(&self) -> PathBuf {
-        format!("/run/systemd/journal.{}/socket", self.name).into()
-    }
-
-    fn log(&self, message: &str) {
-        let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
-        let entry = format!("SYSLOG_IDENTIFIER=sshd\nMESSAGE={message}\n");
-        socket.send_to(entry.as_bytes(), self.socket()).unwrap();
-    }
-}
-
-impl Drop for Journald {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-        let _ = fs::remove_dir_all(format!("/run/systemd/journal.{}", self.name));
-        // Its folder of entries begins with the number of the machine.
-        for above in ["/run/log/journal", "/var/log/journal"] {
-            for folder in fs::read_dir(above).into_iter().flatten().filter_map(Result::ok) {
-                if folder.file_name().to_string_lossy().ends_with(&format!(".{}", self.name)) {
-                    let _ = fs::remove_dir_all(folder.path());
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn reads_the_journal_and_goes_on_where_it_ended() {
-    let Some(journald) = Journald::start() else { return };
-    let host = Host::new();
-    let jail = || {
-        let mut jail = Jail { backend: Backend::Journal, ..host.jail("sshd") };
-        let backend = format!("systemd[namespace={}]", journald.name);
-        jail.options.insert("backend".to_owned(), backend);
-        jail.journal_match = vec![vec!["SYSLOG_IDENTIFIER=sshd".to_owned()]];
-        jail
-    };
-    let fail = |who| (0..3).for_each(|_| journald.log(&format!("login of x from {who} failed")));
-    fail("203.0.113.1");
-    let guard = host.start(vec![jail()]);
-    host.bans(&[("sshd", "203.0.113.1")]);
-    fail("203.0.113.2");
-    host.bans(&[("sshd", "203.0.113.1"), ("sshd", "203.0.113.2")]);
-    assert_eq!(host.status().jails[0].journal_matches[0].split(' ').count(), 2);
-    stop(guard);
-    fail("203.0.113.3");
-    let guard = host.start(vec![jail()]);
-    host.bans(&[("sshd", "203.0.113.1"), ("sshd", "203.0.113.2"), ("sshd", "203.0.113.3")]);
-    let log = host.client().bans_since(0, 9, Duration::ZERO).unwrap();
-    assert_eq!(log.bans.len(), 3); // nobody twice
-    assert_eq!(host.client().jail_status("sshd").unwrap().total_failed, 3);
-    stop(guard);
-}
-
 /// A firewall that remembers, and claims to block: commands run beside it.
 struct Claiming(Memory);
 
@@ -452,47 +374,6 @@ fn runs_the_commands_of_other_actions() {
     assert!(of_sshd.contains(&"unban 203.0.113.1"), "{lines}");
     assert!(!lines.contains("inet6"), "nobody of that family came: {lines}");
     assert_eq!(lines.lines().last(), Some("stop inet4"));
-}
-
-#[test]
-fn a_full_disk_stops_no_ban_and_loses_none() {
-    small_disk::within(|| {
-        let host = Host::new();
-        let state = host.path("state/guard");
-        fs::create_dir_all(&state).unwrap();
-        small_disk::mount(&state);
-        let guard = host.start(vec![host.jail("sshd")]);
-        let filler = state.join("filler");
-        fill(&filler);
-        for n in 1..=150 {
-            host.fail("sshd", &format!("203.0.113.{n}"), 3);
-        }
-        eventually("they are banned", || host.memory.bans().len() == 150);
-        eventually("it is noted", || {
-            host.status().jails[0].notes.iter().any(|it| it.contains("guard.db"))
-        });
-        let told = host.client().bans_since(0, 1000, Duration::ZERO).unwrap();
-        assert!(told.bans.len() < 150, "what is not on the disk is not told");
-
-        fs::remove_file(filler).unwrap();
-        eventually("all are told", || {
-            host.client().bans_since(0, 1000, Duration::ZERO).unwrap().bans.len() == 150
-        });
-        assert_eq!(host.status().jails[0].notes, [""; 0]);
-        kill(guard);
-        let guard = host.start(vec![host.jail("sshd")]);
-        assert_eq!(host.client().banned(&[]).unwrap().len(), 150);
-        stop(guard);
-        small_disk::unmount(&state);
-    });
-}
-
-/// Writes until there is no room left, to the last block.
-fn fill(path: &Path) {
-    let mut filler = fs::File::create(path).unwrap();
-    for size in [64 << 10, 4096, 1] {
-        while filler.write_all(&vec![0; size]).is_ok() {}
-    }
 }
 
 #[test]

@@ -37,10 +37,10 @@ impl Run {
                 "the firewall does not tell what it holds: {}", chain(&error)
             );
         }
-        if let Err(error) = self.store.purge(Timestamp::now()) {
+        if let Err(error) = self.store.purge(self.clock.now()) {
             tracing::warn!(target: "fail2ban.actions", "old bans are not forgotten: {}", chain(&error));
         }
-        self.tell_of_host(Timestamp::now());
+        self.tell_of_host(self.clock.now());
     }
 
     /// Tells the judge what of the host it needs to know, and may have changed.
@@ -80,7 +80,7 @@ impl Run {
     fn heal_firewall(&mut self) -> Result<(), FirewallError> {
         let held = self.firewall.banned()?;
         let bans: Vec<Change> =
-            standing(&self.judge, &self.blockings(), Timestamp::now()).collect();
+            standing(&self.judge, &self.blockings(), self.clock.now()).collect();
         let n_bans = bans.len();
         let changes = differences(bans, &held);
         if changes.is_empty() {

@@ -30,7 +30,7 @@ impl Run {
         match self.remember() {
             Ok(()) => {
                 self.feed.reached(self.store.ban_log().last);
-                self.turn.words.drain(..).for_each(|action| words::say(&action, &self.zone));
+                self.turn.words.drain(..).for_each(|action| words::say(&action, &self.clock.zone));
                 for (reply, answer) in self.turn.replies.drain(..) {
                     // Whoever asked may have gone.
                     let _ = reply.send(Ok(answer));
@@ -38,7 +38,7 @@ impl Run {
             }
             Err(why) => {
                 // A ban is said once it is on the disk.
-                let zone = &self.zone;
+                let zone = &self.clock.zone;
                 self.turn.words.retain(|action| {
                     let is_ban = matches!(action, Action::Ban(_));
                     if !is_ban {
@@ -75,7 +75,7 @@ impl Run {
     }
 
     pub(super) fn rebuild_firewall(&mut self) {
-        match self.fill_firewall(Timestamp::now()) {
+        match self.fill_firewall(self.clock.now()) {
             Ok(n_bans) => {
                 self.firewall_due = None;
                 tracing::info!(

@@ -4,7 +4,6 @@ use std::os::unix::fs::PermissionsExt;
 
 use jail::judge::{self, History as _, Rules};
 use jail::{BanTime, Failure};
-use jiff::SignedDuration;
 
 use super::*;
 use crate::mark::{FileId, Mark};
@@ -153,9 +152,9 @@ fn knows_who_was_banned_before() {
     assert_eq!(of(None, "192.0.2.1"), Some(3));
     assert_eq!(of(None, "192.0.2.2"), None);
     let end = ban("").time.as_second() + 3 * 600;
-    store.purge(Timestamp::from_second(end + PURGE_AGE).unwrap()).unwrap();
+    store.purge(Timestamp::from_second(end + PURGE_AGE.as_secs()).unwrap()).unwrap();
     assert_eq!(of(None, "192.0.2.1"), Some(3));
-    store.purge(Timestamp::from_second(end + PURGE_AGE + 1).unwrap()).unwrap();
+    store.purge(Timestamp::from_second(end + PURGE_AGE.as_secs() + 1).unwrap()).unwrap();
     assert_eq!(of(None, "192.0.2.1"), None);
 }
 

@@ -9,10 +9,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use control::guard::{GuardClient, GuardStatus};
-use guard::{Firewall, Guard, Memory, Setup};
+use guard::{Clock, Firewall, Guard, Memory, Setup};
 use jail::config::Jail;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use tempfile::TempDir;
 
 use crate::jails;
@@ -46,7 +45,8 @@ impl Host {
             state: Some(self.path("state/guard")),
             socket: Some(self.path("run/control.sock")),
             firewall: Box::new(firewall),
-            zone: TimeZone::UTC,
+            clock: Clock::utc(),
+            purge_age: guard::store::PURGE_AGE,
             protect_sessions: false,
             program: None,
         }
