@@ -46,6 +46,7 @@ impl Report {
             first_failure: now,
             last_failure: now,
             matches: Vec::new(),
+            fields: Vec::new(),
         };
         Self { false_positive: true, ..Self::of(ban) }
     }
