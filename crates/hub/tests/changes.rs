@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use hub::{Hub, Settings};
-use lists::chain::{ChainError, Entries, Follower};
+use lists::chain::{ChainError, Entries, Follower, Taken};
 use lists::change::{Change, Line};
 use lists::net;
 use serde_json::{Value, json};
@@ -50,16 +50,15 @@ impl Agent {
                     entries.add(line);
                     held.insert(net::write(entry.value), entry.tags);
                 }
-                Line::Signed(signed) if since == 0 => {
-                    if !self.follower.introduce(&signed).unwrap() {
-                        let entries = std::mem::take(&mut entries);
-                        self.follower.replace(&signed, entries, now()).unwrap();
-                        self.list = std::mem::take(&mut held);
-                    }
-                }
                 Line::Signed(signed) => {
-                    let changes = self.follower.follow(&signed, now()).unwrap();
-                    changes.into_iter().for_each(|it| self.take(it));
+                    if self.follower.introduce(&signed).unwrap() {
+                        continue;
+                    }
+                    let entries = std::mem::take(&mut entries);
+                    match self.follower.take(&signed, entries, now()).unwrap() {
+                        Taken::Changes(changes) => changes.into_iter().for_each(|it| self.take(it)),
+                        Taken::Whole => self.list = std::mem::take(&mut held),
+                    }
                 }
             }
         }
@@ -69,7 +68,7 @@ impl Agent {
     fn take(&mut self, change: Change) {
         match change {
             Change::List(entry) => drop(self.list.insert(net::write(entry.value), entry.tags)),
-            Change::Withdraw { value } => drop(self.list.remove(&net::write(value))),
+            Change::Withdraw { value, .. } => drop(self.list.remove(&net::write(value))),
             Change::Key { .. } => {}
         }
     }

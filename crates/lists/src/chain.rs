@@ -110,6 +110,15 @@ pub enum ChainError {
     OtherEntries,
 }
 
+/// What a follower took.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Taken {
+    /// What changed.
+    Changes(Vec<Change>),
+    /// The list as a whole: the entries that came before.
+    Whole,
+}
+
 /// Follows a chain.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Follower {
@@ -123,6 +132,23 @@ impl Follower {
     /// Believes `key`, and knows nothing yet.
     pub fn new(key: PublicKey) -> Self {
         Self { key, place: Place::default() }
+    }
+
+    /// Takes what comes next, a record or a snapshot with the `entries` before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::follow`] and [`Self::replace`].
+    pub fn take(
+        &mut self,
+        signed: &Signed,
+        entries: Entries,
+        now: i64,
+    ) -> Result<Taken, ChainError> {
+        match self.read(signed)? {
+            Body::Changes(_) => self.follow(signed, now).map(Taken::Changes),
+            Body::Snapshot(_) => self.replace(signed, entries, now).map(|()| Taken::Whole),
+        }
     }
 
     /// Takes the next record: what changed.

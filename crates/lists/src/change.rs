@@ -56,17 +56,31 @@ pub struct Entry {
 pub enum Change {
     /// This is listed, or is listed in another way than before.
     List(Entry),
-    /// This is not listed any more: it was called a false positive, or was deleted.
+    /// This is not listed any more.
     Withdraw {
         /// Who.
         #[serde(with = "net::text")]
         value: IpNet,
+        /// Why not.
+        #[serde(default)]
+        why: Withdrawal,
     },
     /// The records after this one are signed with another key.
     Key {
         /// Which.
         key: PublicKey,
     },
+}
+
+/// Why something is not listed any more.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withdrawal {
+    /// Nobody reports it any more, or not for detection.
+    #[default]
+    Gone,
+    /// A curator, or enough sensors, called it a false positive.
+    FalsePositive,
 }
 
 /// A record of the chain.

@@ -36,6 +36,17 @@ impl Model {
         self.base * (1.0 - (age as f64 / self.lifetime as f64).powf(1.0 / self.speed))
     }
 
+    /// Seconds for which the score of what is never seen again stays above the threshold.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a lifetime is far below 2^52 seconds, and this is a part of it"
+    )]
+    pub fn alive_for(&self) -> i64 {
+        let left = (1.0 - self.threshold / self.base).clamp(0.0, 1.0);
+        (self.lifetime as f64 * left.powf(self.speed)) as i64
+    }
+
     /// Whether that score still means something.
     pub fn is_alive(&self, last: i64, now: i64) -> bool {
         self.score(last, now) > self.threshold
@@ -67,5 +78,10 @@ mod tests {
         let model = Model { lifetime: 100, speed: 1.0, base: 100.0, threshold: 50.0 };
         assert!(model.is_alive(0, 49));
         assert!(!model.is_alive(0, 50));
+        assert_eq!(model.alive_for(), 50);
+        let model = Model::default();
+        assert!(
+            model.is_alive(0, model.alive_for() - 1) && !model.is_alive(0, model.alive_for() + 1)
+        );
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use lists::chain::{Entries, Place};
-use lists::change::{Change, Entry, MAX_CHANGES, MAX_TAGS};
+use lists::change::{Change, Entry, MAX_CHANGES, MAX_TAGS, Withdrawal};
 use lists::{PublicKey, Signer, net};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -137,7 +137,11 @@ fn change(db: &Connection, value: &str, curators: &[u32]) -> Result<Option<Chang
         (None, None) => Ok(None),
         (None, Some(_)) => {
             db.prepare_cached("DELETE FROM listed WHERE value = ?")?.execute([value])?;
-            Ok(net::read(value).map(|value| Change::Withdraw { value }))
+            let why = match listed::is_withdrawn(db, value, curators)? {
+                true => Withdrawal::FalsePositive,
+                false => Withdrawal::Gone,
+            };
+            Ok(net::read(value).map(|value| Change::Withdraw { value, why }))
         }
         (Some(entry), told) => {
             if let Some((last, line)) = told
@@ -205,14 +209,14 @@ fn tags(db: &Connection, value: &str) -> Result<Vec<String>, StoreError> {
 }
 
 /// The records after number `since`, at most `limit`; `None` where they do not reach back so far,
-/// or the chain never was there.
+/// where the chain never was there, and where a beginner is better served by the list as a whole.
 pub(crate) fn since(
     db: &Connection,
     since: u64,
     limit: usize,
 ) -> Result<Option<Vec<Sent>>, StoreError> {
     let head = place(db)?.sequence;
-    if since == head && head > 0 {
+    if since == head {
         return Ok(Some(Vec::new()));
     }
     let sql =
@@ -222,7 +226,8 @@ pub(crate) fn since(
         Ok(Sent { sequence: unsigned(row.get(0)?), line: row.get(1)? })
     })?;
     let records: Vec<Sent> = rows.collect::<Result<_, _>>()?;
-    let is_next = since > 0 && records.first().is_some_and(|it| it.sequence == since + 1);
+    let is_next = records.first().is_some_and(|it| it.sequence == since + 1)
+        && (since > 0 || head <= limit as u64);
     Ok(is_next.then_some(records))
 }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::change::Withdrawal;
 use crate::net;
 
 const NOW: i64 = 1_795_328_739;
@@ -39,7 +40,8 @@ fn what_is_said_is_heard() {
     let said = vec![list("192.0.2.7"), list("2001:db8::/48")];
     let first = append(&mut place, said.clone(), &hub);
     assert_eq!(agent.follow(&first, NOW).unwrap(), said);
-    let said = vec![Change::Withdraw { value: net::read("192.0.2.7").unwrap() }];
+    let said =
+        vec![Change::Withdraw { value: net::read("192.0.2.7").unwrap(), why: Withdrawal::Gone }];
     let second = append(&mut place, said.clone(), &hub);
     assert_eq!(agent.follow(&second, NOW).unwrap(), said);
     assert_eq!(agent.place, place);
