@@ -26,6 +26,8 @@ pub(crate) struct Head {
     pub(crate) retry_after: Option<Duration>,
     /// The server's clock.
     pub(crate) date: Option<Timestamp>,
+    /// How many rows a search found, in MISP's way of counting.
+    pub(crate) result_count: Option<u64>,
 }
 
 impl Head {
@@ -44,7 +46,13 @@ impl Head {
                 .map(Duration::from_secs)
                 .ok(),
             date: rfc2822::parse(header("date")).map(|date| date.timestamp()).ok(),
+            result_count: header("x-result-count").parse().ok(),
         }
+    }
+
+    /// That this is no answer of a MISP's.
+    pub(crate) fn no_misp(&self) -> Outage {
+        Outage::NotMisp { status: self.status, content_type: short(&self.content_type) }
     }
 }
 
@@ -55,6 +63,7 @@ pub(crate) struct Answer {
     url: String,
     status: u16,
     clock: Option<Timestamp>,
+    result_count: Option<u64>,
     body: Value,
 }
 
@@ -104,16 +113,19 @@ impl Answer {
                 Err(later(Outage::Broken { status, text }))
             }
             (status, Ok(body)) => {
-                Ok(Self { call, url: url.to_owned(), status, clock: head.date, body })
+                let (clock, result_count) = (head.date, head.result_count);
+                Ok(Self { call, url: url.to_owned(), status, clock, result_count, body })
             }
             (status, Err(error)) if error.is_eof() && is_json(&head.content_type) => {
                 Err(later(Outage::CutShort(format!("{status}, {} bytes", body.len()))))
             }
-            (status, Err(_)) => {
-                let content_type = short(&head.content_type);
-                Err(later(Outage::NotMisp { status, content_type }))
-            }
+            (_, Err(_)) => Err(later(head.no_misp())),
         }
+    }
+
+    /// How many rows a search found, in MISP's way of counting.
+    pub(crate) fn result_count(&self) -> Option<u64> {
+        self.result_count
     }
 
     /// The server's clock when it answered.

@@ -116,11 +116,11 @@ impl Call {
         Self::get("warninglists/view", &id.to_string())
     }
 
-    fn get(name: &'static str, argument: &str) -> Self {
+    pub(crate) fn get(name: &'static str, argument: &str) -> Self {
         Self { name, argument: argument.to_owned(), body: None }
     }
 
-    fn post(name: &'static str, argument: &str, body: &impl Serialize) -> Self {
+    pub(crate) fn post(name: &'static str, argument: &str, body: &impl Serialize) -> Self {
         let body = serde_json::to_string(body).expect("our types have text keys and no writer");
         Self { name, argument: argument.to_owned(), body: Some(body) }
     }

@@ -296,7 +296,11 @@ impl Client {
         &self.base
     }
 
-    fn make(&self, call: &Call) -> Result<Answer, MispError> {
+    pub(crate) fn http(&self) -> &blocking::Client {
+        &self.http
+    }
+
+    pub(crate) fn make(&self, call: &Call) -> Result<Answer, MispError> {
         let url = format!("{}{}", self.base, call.path());
         let request = match &call.body {
             None => self.http.get(url),
@@ -308,7 +312,7 @@ impl Client {
         Answer::judge(call.name, &self.base, &head, &body)
     }
 
-    fn failure(&self, call: &'static str, error: &reqwest::Error) -> MispError {
+    pub(crate) fn failure(&self, call: &'static str, error: &reqwest::Error) -> MispError {
         if error.is_timeout() && !error.is_connect() {
             return self.later(call, Outage::TimedOut(self.timeout));
         }
@@ -329,7 +333,7 @@ impl Client {
         }
     }
 
-    fn later(&self, call: &'static str, why: Outage) -> MispError {
+    pub(crate) fn later(&self, call: &'static str, why: Outage) -> MispError {
         MispError::Later { call, url: self.base.clone(), why }
     }
 }
@@ -404,7 +408,7 @@ fn http(key: &SecretString, options: &Options) -> Result<blocking::Client, Misco
     builder.build().map_err(|error| Misconfigured::Transport(root_cause(&error)))
 }
 
-fn read_body(response: Response) -> Result<Vec<u8>, Outage> {
+pub(crate) fn read_body(response: Response) -> Result<Vec<u8>, Outage> {
     let mut body = Vec::new();
     let read = response.take(MAX_ANSWER_BYTES + 1).read_to_end(&mut body);
     read.map_err(|error| Outage::CutShort(innermost(&error)))?;

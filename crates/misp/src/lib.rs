@@ -9,6 +9,7 @@ pub mod describe_types;
 mod error;
 pub mod identity;
 mod loose;
+pub mod pull;
 pub mod text;
 pub mod value;
 pub mod wire;
