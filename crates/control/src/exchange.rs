@@ -6,6 +6,7 @@ use jail::Subject;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::pulled::{BlockListQuestion, BlockListView, SourceStatus};
 use crate::{Client, ClientError, Request, Role};
 
 /// What exchange can be asked.
@@ -50,6 +51,8 @@ pub enum ExchangeRequest {
     Pause,
     /// Tell again what waits.
     Resume,
+    /// A question about the block lists.
+    BlockList(BlockListQuestion),
 }
 
 impl Request for ExchangeRequest {
@@ -75,6 +78,8 @@ pub enum ExchangeAnswer {
     Changed(u64),
     /// To [`ExchangeRequest::Preview`].
     Preview(Vec<PreviewedCall>),
+    /// To [`ExchangeRequest::BlockList`].
+    BlockList(BlockListView),
     /// To what asks for nothing back.
     Done,
 }
@@ -93,6 +98,9 @@ pub struct ExchangeStatus {
     pub n_spooled: u64,
     /// Each destination.
     pub destinations: Vec<DestinationStatus>,
+    /// Each source of the block lists.
+    #[serde(default)]
+    pub sources: Vec<SourceStatus>,
 }
 
 /// A place in guard's log of bans.
@@ -299,6 +307,21 @@ impl ExchangeClient {
     /// As [`Client::ask`].
     pub fn resume(&mut self) -> Result<(), ClientError> {
         self.done(&ExchangeRequest::Resume)
+    }
+
+    /// Asks about the block lists, or does something about them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`]; refused where nothing is pulled.
+    pub fn block_lists(
+        &mut self,
+        question: BlockListQuestion,
+    ) -> Result<BlockListView, ClientError> {
+        match self.0.ask(&ExchangeRequest::BlockList(question))? {
+            ExchangeAnswer::BlockList(view) => Ok(view),
+            _ => Err(self.0.unexpected()),
+        }
     }
 
     fn changed(&mut self, request: &ExchangeRequest) -> Result<u64, ClientError> {

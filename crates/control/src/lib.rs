@@ -8,6 +8,7 @@
 //! - [`config`]: the part of it that is about what is configured
 //! - [`fail2ban`]: fail2ban-client's commands, in terms of those
 //! - [`exchange`]: what exchange is asked, and answers
+//! - [`pulled`]: of it, what came back and is blocked
 //! - [`metrics`]: the numbers of both, as Prometheus reads them
 //! - [`Client`] and [`Server`]: the two ends, for either protocol
 
@@ -20,6 +21,7 @@ pub mod fail2ban;
 mod frame;
 pub mod guard;
 pub mod metrics;
+pub mod pulled;
 mod server;
 
 pub use caller::{Accounts, Caller, Role};
