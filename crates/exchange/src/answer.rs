@@ -6,12 +6,14 @@ use control::exchange::{
     DestinationStatus, EntryState, ExchangeAnswer, ExchangeRequest, ExchangeStatus, LogPlace,
     OutboxEntry,
 };
+use control::pulled::{BlockListQuestion, BlockListView, SourceStatus};
 use control::{Accounts, Refusal, Server, ServerError};
 use jail::Subject;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::LOG;
+use crate::blocklist::Keeper;
 use crate::deliver::{Manner, Shared, lock};
 use crate::follow::cause;
 use crate::preview::preview;
@@ -29,18 +31,39 @@ pub(crate) fn listen(
     state: PathBuf,
     store: Shared,
     manner: Manner,
+    keeper: Option<Keeper>,
     stop: Stop,
 ) -> Result<Server, ServerError> {
     let accounts = Accounts::of_host()
         .map_err(|source| ServerError::Io { path: socket.to_owned(), source })?;
     Server::listen(socket, accounts, move |_caller, request| {
-        let answer = answer(&state, &mut lock(&store), &manner, &request);
-        use ExchangeRequest::{Approve, FalsePositive, Resume, Retry};
+        use ExchangeRequest::{Approve, BlockList, FalsePositive, Resume, Retry};
+        if let BlockList(question) = request {
+            return ask(keeper.as_ref(), question).map(ExchangeAnswer::BlockList);
+        }
+        let mut answer = answer(&state, &mut lock(&store), &manner, &request);
+        if let Ok(ExchangeAnswer::Status(status)) = &mut answer {
+            status.sources = sources(keeper.as_ref());
+        }
         if matches!(request, Retry { .. } | Approve { .. } | FalsePositive { .. } | Resume) {
             stop.ring();
         }
         answer.map_err(|error| Refusal::Failed(format!("{error}: {}", cause(&error))))
     })
+}
+
+fn ask(keeper: Option<&Keeper>, question: BlockListQuestion) -> Result<BlockListView, Refusal> {
+    let none = "nothing is pulled; a `[blocklist]` in the configuration switches it on";
+    let keeper = keeper.ok_or_else(|| Refusal::Failed(none.to_owned()))?;
+    keeper.ask(question).map_err(Refusal::Failed)
+}
+
+/// How the sources of the block lists are; a keeper that is busy leaves them out.
+fn sources(keeper: Option<&Keeper>) -> Vec<SourceStatus> {
+    match ask(keeper, BlockListQuestion::Sources) {
+        Ok(BlockListView::Sources(sources)) => sources,
+        _ => Vec::new(),
+    }
 }
 
 fn answer(
@@ -80,6 +103,8 @@ fn answer(
             store.change(|changes| changes.pause(Some(Timestamp::now())))?;
             ExchangeAnswer::Done
         }
+        // Answered by the keeper of the lists.
+        ExchangeRequest::BlockList(_) => ExchangeAnswer::Done,
         ExchangeRequest::Resume => {
             info!(target: LOG, "sharing is resumed");
             store.change(|changes| changes.pause(None))?;
@@ -111,6 +136,7 @@ fn status(state: &Path, store: &Store) -> Result<ExchangeStatus, StoreError> {
         // A spool that cannot be read is told of by the thread that takes it.
         n_spooled: spool::used(&state::spool(state)).map_or(0, |used| used.n_records),
         destinations,
+        sources: Vec::new(),
     })
 }
 

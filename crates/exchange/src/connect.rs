@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tracing::warn;
 
 use crate::LOG;
-use crate::destination::Destination;
+use crate::destination::{Destination, Transport};
 use crate::keys::{self, KeyError, Stamp};
 
 /// The largest file of certificates that is read; a system's whole bundle is about 200 kB.
@@ -35,23 +35,35 @@ pub(crate) struct Connection {
 impl Connection {
     /// The client of a destination, with the key that lies on disk now.
     pub(crate) fn client(&mut self, destination: &Destination) -> Result<&Client, ConnectError> {
-        let path = &destination.key_file;
-        let stamp = keys::stamp(path).map_err(|error| ConnectError::Key { error })?;
+        self.to(&destination.url, &destination.key_file, &destination.transport)
+    }
+
+    /// The client of the server at `url`, always the same one, with the key that lies on disk now.
+    pub(crate) fn to(
+        &mut self,
+        url: &str,
+        key_file: &Path,
+        transport: &Transport,
+    ) -> Result<&Client, ConnectError> {
+        let stamp = keys::stamp(key_file).map_err(|error| ConnectError::Key { error })?;
         let made = match self.made.take() {
             Some((client, of)) if of == stamp => (client, of),
-            _ => connect(destination)?,
+            _ => connect(url, key_file, transport)?,
         };
         Ok(&self.made.insert(made).0)
     }
 }
 
-fn connect(destination: &Destination) -> Result<(Client, Stamp), ConnectError> {
-    let key = keys::read(&destination.key_file).map_err(|error| ConnectError::Key { error })?;
+fn connect(
+    url: &str,
+    key_file: &Path,
+    transport: &Transport,
+) -> Result<(Client, Stamp), ConnectError> {
+    let key = keys::read(key_file).map_err(|error| ConnectError::Key { error })?;
     if key.stamp.is_open {
-        let path = destination.key_file.display();
+        let path = key_file.display();
         warn!(target: LOG, "every user can read the key in `{path}`; close it with `chmod o= {path}`");
     }
-    let transport = &destination.transport;
     let options = Options {
         ca_pem: transport.ca_file.as_deref().map(pem).transpose()?.map(String::into_bytes),
         client_pem: transport.client_file.as_deref().map(pem).transpose()?.map(SecretString::from),
@@ -59,7 +71,7 @@ fn connect(destination: &Destination) -> Result<(Client, Stamp), ConnectError> {
         verify: transport.verify,
         timeout: transport.timeout,
     };
-    Ok((Client::new(&destination.url, &key.secret, &options)?, key.stamp))
+    Ok((Client::new(url, &key.secret, &options)?, key.stamp))
 }
 
 fn pem(path: &Path) -> Result<String, ConnectError> {

@@ -6,6 +6,7 @@
 
 mod answer;
 mod backoff;
+mod blocklist;
 mod budget;
 mod connect;
 mod deliver;
@@ -22,6 +23,7 @@ mod pattern;
 mod plan;
 pub mod policy;
 mod preview;
+mod pull;
 mod report;
 mod run;
 pub mod spool;
@@ -33,6 +35,7 @@ mod warnings;
 mod watch;
 
 pub use backoff::FIRST_RETRY;
+pub use blocklist::{ADDRESS_TYPES, BlockPolicy, Pull};
 pub use destination::{
     Addressee, Budget, Context, Destination, EventChoice, EventTemplate, HARD_MAX_ATTRIBUTES,
     Publish, Transport,
@@ -41,6 +44,7 @@ pub use follow::{GuardSource, Source, SourceError};
 pub use lock::{LockError, is_delivering};
 pub use metrics::MetricsSetup;
 pub use policy::{Policy, Treatment};
+pub use pull::Origin;
 pub use report::Report;
 pub use run::{Ended, ExchangeError, Mode, Setup, run};
 pub use stop::Stop;

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use tracing::{error, warn};
 
 use crate::backoff::FIRST_RETRY;
+use crate::blocklist::Pull;
 use crate::deliver::{Deliverer, Manner, PublishWhen, Shared, Step, lock};
 use crate::destination::Destination;
 use crate::follow::{Source, cause, follow};
@@ -30,7 +31,7 @@ use crate::stop::Stop;
 use crate::store::{DestinationRow, Store, StoreError};
 use crate::take::{TakeError, take};
 use crate::warnings::Warnings;
-use crate::{LOG, answer, metrics, spool, state, watch};
+use crate::{LOG, answer, blocklist, metrics, spool, state, watch};
 
 /// The longest sleep: by then the spool is looked at even if nobody rang.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -61,6 +62,8 @@ pub struct Setup {
     pub policy: Policy,
     /// Whether what comes in waits for an operator's approval.
     pub review: bool,
+    /// What comes back, if anything.
+    pub pull: Option<Pull>,
     /// How long it runs.
     pub mode: Mode,
     /// The pause after the first failed try; it doubles with each that follows.
@@ -79,6 +82,7 @@ impl Setup {
             site: String::new(),
             policy: Policy::default(),
             review: false,
+            pull: None,
             mode,
             first_retry: FIRST_RETRY,
         }
@@ -179,11 +183,13 @@ fn daemon(mut setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
     let manner = setup.manner(PublishWhen::Timed);
     let mut exchange = Exchange::start(&setup.state, &manner, delivery, stop)?;
     let metrics = setup.metrics.map(|it| exchange.serve_metrics(it)).transpose()?;
+    let pull = setup.pull.map(|it| blocklist::start(it, &state::database(&setup.state), stop));
+    let (keeper, keeping) = pull.transpose()?.unzip();
     let _server = match setup.socket {
         None => None,
         Some(path) => {
             let (state, store) = (setup.state.clone(), Arc::clone(&exchange.store));
-            Some(answer::listen(&path, state, store, manner, stop.clone())?)
+            Some(answer::listen(&path, state, store, manner, keeper, stop.clone())?)
         }
     };
     let follower = setup.source.map(|source| exchange.follow(source));
@@ -192,7 +198,7 @@ fn daemon(mut setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
     // Whatever ended it: nothing goes on behind its back.
     stop.stop();
     exchange.wait_for_deliveries(STOP_GRACE);
-    for thread in follower.into_iter().chain(metrics).chain([watcher]) {
+    for thread in follower.into_iter().chain(metrics).chain(keeping).chain([watcher]) {
         // A thread that panicked has said so already.
         let _ = thread.join();
     }
