@@ -117,6 +117,8 @@ pub(crate) enum Command {
     Outbox(Outbox),
     /// Looks at everything that can be wrong, here and at MISP, and says the remedy
     Doctor(Format),
+    /// Shows what the indicators of others became, and why
+    Blocklist(BlockListArgs),
     /// Serves a small MISP-compatible server
     Hub(Hub),
     /// Delivers what lies in the outbox, then ends: started by `report` where no daemon runs
@@ -428,6 +430,37 @@ pub(crate) enum OutboxCommand {
     Pause,
     /// Tells again what waits
     Resume,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct BlockListArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<BlockListCommand>,
+
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BlockListCommand {
+    /// Lists who is blocked, by whose word, and until when
+    Show(Format),
+    /// Tells what is known of an address, and what becomes of it; the exit code is 1 where no list
+    /// blocks it
+    Why {
+        /// The address or prefix
+        #[arg(value_name = "IP")]
+        ip: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Shows what would change in lists that wait
+    Diff(Format),
+    /// Lets lists that wait become what they would be
+    Accept(Format),
+    /// Puts the lists back to what they were before the last change, until `accept`
+    Rollback(Format),
 }
 
 #[derive(Debug, Args)]

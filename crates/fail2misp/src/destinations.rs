@@ -51,7 +51,8 @@ pub(crate) fn all(
     (usable, refused)
 }
 
-fn of_settings(name: &str, misp: &Misp, share: &Share) -> Result<Destination> {
+/// A destination of our configuration.
+pub(crate) fn of_settings(name: &str, misp: &Misp, share: &Share) -> Result<Destination> {
     let key_file = key_file(misp).with_context(|| format!("[misp.{name}]"))?;
     let event = EventChoice::from(misp.event.clone());
     let default = Destination::new(name, &misp.url, event, key_file);

@@ -1,6 +1,7 @@
 //! The program: flags to one function a subcommand.
 
 mod backfill;
+mod blocklist;
 mod check;
 mod cli;
 mod deliver;
@@ -21,6 +22,7 @@ mod netns;
 mod operator;
 mod outbox;
 mod program;
+mod pulling;
 mod reading;
 mod regex;
 mod report;
@@ -91,6 +93,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Reload(args) => operator::reload(folders, args),
         Command::Ping(format) => operator::ping(folders, *format, out),
         Command::Outbox(args) => outbox::run(folders, args, out),
+        Command::Blocklist(args) => blocklist::run(folders, args, out),
         Command::Check(format) => check::run(folders, *format, out),
         Command::Regex(args) => regex::run(folders, args, out),
         Command::Backfill(args) => backfill::run(folders, args, out),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use comfy_table::{ContentArrangement, Table, presets};
 use control::exchange::{ExchangeClient, ExchangeStatus};
 use control::guard::{GuardClient, GuardStatus, JailStatus};
+use control::pulled::SourceStatus;
 use control::{ClientError, fail2ban};
 use jail::{Ban, Subject};
 use jiff::Timestamp;
@@ -211,7 +212,27 @@ fn exchange_lines(exchange: &Result<ExchangeStatus, ClientError>) -> String {
         }
         text.push('\n');
     }
+    text.extend(status.sources.iter().map(source_line));
     text
+}
+
+/// How a source of the block lists is.
+fn source_line(it: &SourceStatus) -> String {
+    let age = it.pulled.map(|pulled| Timestamp::now().duration_since(pulled).as_secs().max(0));
+    let pulled = age.map_or_else(|| "not yet".to_owned(), |age| format!("{age} s ago"));
+    let mut text = format!(
+        "Pull {}: {pulled}, {} indicators, {} blocked",
+        escape(&it.name),
+        it.n_indicators,
+        it.n_entries
+    );
+    for (what, why) in [("; waits for `blocklist accept`: ", &it.waiting), ("; ", &it.last_error)] {
+        if let Some(why) = why {
+            text += what;
+            text += &escape(why);
+        }
+    }
+    text + "\n"
 }
 
 /// The bans that stand, as a table.

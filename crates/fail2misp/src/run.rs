@@ -18,7 +18,7 @@ use crate::log::{self, Log};
 use crate::program::{self, Surroundings};
 use crate::settings::{self, FirewallChoice, Settings};
 use crate::textfile::Textfile;
-use crate::{deliver, destinations, firewall, signals};
+use crate::{deliver, destinations, firewall, pulling, signals};
 
 /// The target of what neither half says.
 const LOG: &str = "fail2misp";
@@ -50,7 +50,11 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
         )));
     }
     let exchange = match halves.exchange {
-        true => Some(exchange_setup(folders, &settings, &source, &configuration.jails)),
+        true => {
+            let pull = pulling::setup(folders, &settings).map_err(Failed::usage)?;
+            let setup = exchange_setup(folders, &settings, &source, &configuration.jails);
+            Some(exchange::Setup { pull, ..setup })
+        }
         false => None,
     };
     let guard = halves

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+mod blocklist;
+
+pub(crate) use self::blocklist::BlockList;
 use crate::log;
 
 /// All of the file; every key has a default, so an absent file is a complete configuration.
@@ -19,6 +22,8 @@ pub(crate) struct Settings {
     /// `[misp.NAME]`, any number of destinations.
     pub(crate) misp: BTreeMap<String, Misp>,
     pub(crate) share: Share,
+    /// What comes back; nothing where it is absent.
+    pub(crate) blocklist: Option<BlockList>,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
 }
@@ -117,6 +122,9 @@ pub(crate) struct Misp {
     pub(crate) verify: bool,
     #[serde(default, deserialize_with = "some_duration")]
     pub(crate) timeout: Option<Duration>,
+    /// The key that signs a hub's change stream; the first one that it shows where absent.
+    #[serde(default)]
+    pub(crate) hub_key: Option<String>,
 }
 
 /// `[share]`: who is told, and who never.
@@ -257,6 +265,9 @@ fn fault(settings: &Settings) -> Option<(String, String)> {
         );
         return Some(("metrics".into(), problem));
     }
+    if let Some(problem) = settings.blocklist.as_ref().and_then(BlockList::problem) {
+        return Some(("blocklist".into(), problem));
+    }
     settings
         .misp
         .iter()
@@ -375,6 +386,20 @@ mod tests {
         check(
             "[share]\nsighting_interval = \"soon\"\n",
             "`config.toml` line 2: `soon` is no duration; write `15m`, `1h` or `1d`",
+        );
+        check("[blocklist]\npull_every = \"1m\"\nwidest = [\"/20\", \"/48\"]\n", "fine");
+        check(
+            "[blocklist]\nwidest = [\"20\", \"/48\"]\n",
+            "`config.toml` line 2: `20` is no length of a prefix; write `[\"/16\", \"/32\"]`",
+        );
+        check(
+            "[blocklist]\nmax_change = 50\n",
+            "`config.toml` line 1: blocklist: `max_change` is a share, from 0 to 1",
+        );
+        check(
+            "[blocklist]\ntypes = [\"domain\"]\n",
+            "`config.toml` line 1: blocklist: `domain` names no address; there is `ip-src`, \
+             `ip-dst`, `ip-src|port`, `ip-dst|port`",
         );
         check(
             "[misp.main]\nurl = \"https://m\"\n",
