@@ -47,7 +47,11 @@ fn a_destination_that_works_has_no_fault() {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(&dir.path().join("hub"));
     let event = hub.add_event("fine");
-    let host = host(&hub, &hub.key_of("web-1", "sensor"), &format!("event = {event}\npublish = \"always\""));
+    let host = host(
+        &hub,
+        &hub.key_of("web-1", "sensor"),
+        &format!("event = {event}\npublish = \"always\""),
+    );
     let (found, _) = doctor(&host);
     assert!(found.iter().all(|line| !line.starts_with("FAULT")), "{found:#?}");
     finds(&host, "ok", &["it answers as MISP 2.5.1"]);

@@ -208,7 +208,9 @@ fn bans_and_unbans_as_fail2ban_does() {
     command.arg("--runtime").arg(ours.dir.join("run"));
     command.args(["run", "--only", "guard"]);
     ours.start(&mut command);
-    let both = [&theirs, &ours];
+    let wait_for_both = |what: &str, n: usize| {
+        [&theirs, &ours].iter().for_each(|side| side.wait_for(what, n));
+    };
 
     // Each jail has its own attackers, and one that comes everywhere.
     let attackers = |number: usize| -> Vec<String> {
@@ -221,18 +223,18 @@ fn bans_and_unbans_as_fail2ban_does() {
         attack(&logs, jail, &attackers(number));
     }
     let n_first = JAILS.len() * (usize::from(N_ATTACKERS) + 1) + 1; // one of them by recidive
-    both.map(|side| side.wait_for("ban", n_first));
+    wait_for_both("ban", n_first);
     // Whoever goes on while it is banned is banned for longer.
     attack(&logs, "sshd", &attackers(0)[..2]);
-    both.map(|side| side.wait_for("unban", n_first));
+    wait_for_both("unban", n_first);
 
     // Some come again, and again, until recidive has enough of them.
     for round in 2..=MAX_RETRY {
         attack(&logs, "dovecot", &attackers(3)[1..3]);
         let n_recidive = if round == MAX_RETRY { 2 } else { 0 };
         let n = n_first + (round - 1) * 2 + n_recidive;
-        both.map(|side| side.wait_for("ban", n));
-        both.map(|side| side.wait_for("unban", n));
+        wait_for_both("ban", n);
+        wait_for_both("unban", n);
     }
 
     assert_eq!(ours.bans(), theirs.bans());
@@ -246,6 +248,5 @@ fn bans_and_unbans_as_fail2ban_does() {
             assert!((got - want).abs() <= APART_SECONDS, "{key:?}: {got} and {want}");
         }
     }
-    let stop = |side: Side| side.process.into_iter().for_each(Running::stop);
-    [theirs, ours].map(stop);
+    [theirs, ours].into_iter().filter_map(|side| side.process).for_each(Running::stop);
 }
