@@ -59,7 +59,7 @@ fn ask(keeper: Option<&Keeper>, question: BlockListQuestion) -> Result<BlockList
 }
 
 /// How the sources of the block lists are; a keeper that is busy leaves them out.
-fn sources(keeper: Option<&Keeper>) -> Vec<SourceStatus> {
+pub(crate) fn sources(keeper: Option<&Keeper>) -> Vec<SourceStatus> {
     match ask(keeper, BlockListQuestion::Sources) {
         Ok(BlockListView::Sources(sources)) => sources,
         _ => Vec::new(),

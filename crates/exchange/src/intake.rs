@@ -11,13 +11,15 @@ use tracing::info;
 
 use crate::LOG;
 use crate::destination::Destination;
-use crate::policy::{Facts, Kept, Policy, Terms};
+use crate::policy::{self, Facts, Kept, Policy, Terms};
 use crate::report::Report;
 use crate::store::{Accepted, Changes, State};
 use crate::warnings::Warnings;
 
 /// Within this time as many hosts must have banned an address as the policy asks for.
 const WITNESSED_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+/// Rows that are looked at once more at a time: an outbox may hold a million.
+const SCREENED_AT_ONCE: usize = 10_000;
 /// Lines of a log that are kept for a comment; a comment is no archive.
 const MAX_MATCHES_BYTES: usize = 4 << 10;
 
@@ -94,7 +96,8 @@ impl Intake {
             is_restored: report.restored,
             ..Facts::default()
         };
-        let (value, terms) = match self.screen(&ban.subject, facts) {
+        let is_pulled = self.is_pulled(changes, &ban.subject)?;
+        let (value, terms) = match self.screen(&ban.subject, Facts { is_pulled, ..facts }) {
             Ok(screened) => screened,
             Err(why) => return Ok(Err(why)),
         };
@@ -140,20 +143,35 @@ impl Intake {
 
     /// Looks at what waits once more: the rules may have changed since it was accepted.
     pub(crate) fn screen_again(&self, changes: &Changes<'_>) -> rusqlite::Result<()> {
-        for (row, value, n_failures) in changes.pending()? {
-            let subject = Subject::from(value.as_str());
-            // How many hosts there were was decided when it came in.
-            let facts = Facts { n_failures, n_hosts: u32::MAX, ..Facts::default() };
-            match self.screen(&subject, facts) {
-                Ok((_, terms)) => changes.set_terms(row, terms)?,
-                Err(why) => {
-                    info!(target: LOG, "{subject} waits no longer: {why}");
-                    changes.settle(row)?;
-                    changes.count_withheld(why)?;
-                }
+        let mut after = 0;
+        loop {
+            let rows = changes.pending(after, SCREENED_AT_ONCE)?;
+            let Some((last, ..)) = rows.last() else { return Ok(()) };
+            after = *last;
+            for (row, value, n_failures) in rows {
+                self.screen_row(changes, row, &value, n_failures)?;
             }
         }
-        Ok(())
+    }
+
+    fn screen_row(
+        &self,
+        changes: &Changes<'_>,
+        row: i64,
+        value: &str,
+        n_failures: u32,
+    ) -> rusqlite::Result<()> {
+        let subject = Subject::from(value);
+        // How many hosts there were was decided when it came in.
+        let facts = Facts { n_failures, n_hosts: u32::MAX, ..Facts::default() };
+        match self.screen(&subject, facts) {
+            Ok((_, terms)) => changes.set_terms(row, terms),
+            Err(why) => {
+                info!(target: LOG, "{subject} waits no longer: {why}");
+                changes.settle(row)?;
+                changes.count_withheld(why)
+            }
+        }
     }
 
     /// The value that MISP is told and on what terms, or why it is not.
@@ -162,6 +180,15 @@ impl Intake {
         let facts = Facts { warninglist: warning.as_deref(), ..facts };
         let terms = self.policy.judge(subject, facts)?;
         value_of(subject).map(|value| (value, terms)).ok_or(Kept::NoAddress)
+    }
+
+    /// Whether others told us of the address, and we never told anybody. What we told comes back to
+    /// us as well, and is sighted.
+    fn is_pulled(&self, changes: &Changes<'_>, subject: &Subject) -> rusqlite::Result<bool> {
+        let (Some(net), Some(value)) = (policy::net(subject), value_of(subject)) else {
+            return Ok(false);
+        };
+        Ok(changes.is_pulled(net)? && changes.holders(&value)?.is_empty())
     }
 
     /// How many hosts have banned the address of late; they are counted only where it matters.

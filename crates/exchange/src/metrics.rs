@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use control::guard::GuardClient;
 use control::metrics::{CONTENT_TYPE, Page};
+use control::pulled::SourceStatus;
 use jiff::Timestamp;
 
+use crate::answer;
+use crate::blocklist::Keeper;
 use crate::deliver::{Shared, lock};
 use crate::meter::{Meter, Outcome};
 use crate::stop::Stop;
@@ -39,6 +42,7 @@ pub(crate) struct Numbers {
     pub(crate) store: Shared,
     pub(crate) meter: std::sync::Arc<Meter>,
     pub(crate) guard: PathBuf,
+    pub(crate) keeper: Option<Keeper>,
 }
 
 /// Listens, and answers from then on.
@@ -92,7 +96,9 @@ impl Numbers {
         let mut page = Page::default();
         page.guard(ask(&self.guard).as_ref());
         delivered(&mut page, &self.meter);
-        waiting(&mut page, &lock(&self.store), Timestamp::now())?;
+        let now = Timestamp::now();
+        waiting(&mut page, &lock(&self.store), now)?;
+        pulled(&mut page, &answer::sources(self.keeper.as_ref()), now);
         Ok(page.into_text())
     }
 }
@@ -137,4 +143,17 @@ fn waiting(page: &mut Page, store: &Store, now: Timestamp) -> Result<(), StoreEr
         suppressed.of("reason", &reason, n);
     }
     Ok(())
+}
+
+fn pulled(page: &mut Page, sources: &[SourceStatus], now: Timestamp) {
+    let mut age = page.gauge("fail2misp_pull_age_seconds", "Since a source last answered.");
+    for source in sources {
+        if let Some(then) = source.pulled {
+            age.of("source", &source.name, now.duration_since(then).as_secs().max(0));
+        }
+    }
+    let mut entries = page.gauge("fail2misp_blocklist_entries", "Entries of each block list.");
+    for source in sources {
+        entries.of("source", &source.name, source.n_entries);
+    }
 }

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tracing::{error, warn};
 
 use crate::backoff::FIRST_RETRY;
-use crate::blocklist::Pull;
+use crate::blocklist::{Keeper, Pull};
 use crate::deliver::{Deliverer, Manner, PublishWhen, Shared, Step, lock};
 use crate::destination::Destination;
 use crate::follow::{Source, cause, follow};
@@ -182,9 +182,9 @@ fn daemon(mut setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
     let [_only, delivery] = locks::daemon(&setup.state, || stop.is_stopped())?;
     let manner = setup.manner(PublishWhen::Timed);
     let mut exchange = Exchange::start(&setup.state, &manner, delivery, stop)?;
-    let metrics = setup.metrics.map(|it| exchange.serve_metrics(it)).transpose()?;
     let pull = setup.pull.map(|it| blocklist::start(it, &state::database(&setup.state), stop));
     let (keeper, keeping) = pull.transpose()?.unzip();
+    let metrics = setup.metrics.map(|it| exchange.serve_metrics(it, keeper.clone())).transpose()?;
     let _server = match setup.socket {
         None => None,
         Some(path) => {
@@ -428,10 +428,14 @@ impl Exchange {
     }
 
     /// Starts to serve numbers.
-    fn serve_metrics(&self, setup: MetricsSetup) -> Result<JoinHandle<()>, ExchangeError> {
+    fn serve_metrics(
+        &self,
+        setup: MetricsSetup,
+        keeper: Option<Keeper>,
+    ) -> Result<JoinHandle<()>, ExchangeError> {
         let MetricsSetup { listen, guard } = setup;
         let (store, meter) = (Arc::clone(&self.store), Arc::clone(&self.manner.meter));
-        metrics::serve(listen, Numbers { store, meter, guard }, self.stop.clone())
+        metrics::serve(listen, Numbers { store, meter, guard, keeper }, self.stop.clone())
             .map_err(|source| ExchangeError::Metrics { listen, source })
     }
 

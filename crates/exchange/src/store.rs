@@ -23,6 +23,7 @@ mod outbox;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
@@ -156,6 +157,8 @@ impl Store {
         if is_new {
             create(&mut db).map_err(fault)?;
         }
+        // Whether an address was pulled is asked where nothing is pulled, too.
+        db.execute_batch(include_str!("blocklist/tables.sql")).map_err(fault)?;
         Ok(Self { db, path: path.to_owned() })
     }
 
@@ -310,6 +313,16 @@ impl Changes<'_> {
             .prepare_cached("UPDATE destinations SET day = ?2, n_told = ?3 WHERE id = ?1")?
             .execute(params![destination, told.day, signed(told.n)])
             .map(drop)
+    }
+
+    /// Whether a server told us of an address or prefix.
+    pub(crate) fn is_pulled(&self, net: IpNet) -> rusqlite::Result<bool> {
+        self.tx
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM pull_source s
+                 JOIN indicator i ON i.source = s.name AND i.net = ?1)",
+            )?
+            .query_row([lists::net::write(net)], |row| row.get(0))
     }
 
     /// Remembers that a host banned a value, and tells how many did since `since`.

@@ -164,6 +164,30 @@ fn as_many_hosts_as_are_asked_for_must_have_banned() {
 }
 
 #[test]
+fn what_others_told_us_is_not_told_back() {
+    let bench = Bench::new();
+    bench.report(&bans(1));
+    bench.deliver_with(vec![daily(&bench)]);
+    // The pull has brought two addresses: ours came back, and one of somebody else's.
+    let theirs = "45.40.0.1";
+    let db = bench::database(bench.state());
+    db.execute("INSERT INTO pull_source (name, list) VALUES ('main', 'l')", []).unwrap();
+    for (n, net) in [address(0).as_str(), theirs].into_iter().enumerate() {
+        let sql = "INSERT INTO indicator VALUES ('main', ?1, ?2, 'ip-src', '', 1, 0, 0, '[]')";
+        db.execute(sql, rusqlite::params![n.to_string(), net]).unwrap();
+    }
+    bench.report(&[address(0).as_str(), theirs].map(|it| Report::of(ban(it, "sshd", 9_000))));
+    bench.deliver_with(vec![daily(&bench)]);
+    assert_eq!(bench.server.values(), [address(0)]);
+    assert_eq!(
+        bench.server.n_sightings(),
+        1,
+        "what we told is sighted, wherever it came back from"
+    );
+    assert_eq!(n_withheld(bench.state(), "pulled"), 1);
+}
+
+#[test]
 fn a_mistake_is_taken_back_wherever_it_was_told() {
     let bench = Bench::new();
     bench.report(&bans(2));

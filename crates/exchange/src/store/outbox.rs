@@ -247,11 +247,20 @@ impl Changes<'_> {
         Ok(n)
     }
 
-    /// Every ban that waits, with the failures it stands for.
-    pub(crate) fn pending(&self) -> rusqlite::Result<Vec<(i64, String, u32)>> {
+    /// Some bans that wait, after row `after`, with the failures they stand for.
+    pub(crate) fn pending(
+        &self,
+        after: i64,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<(i64, String, u32)>> {
         self.tx
-            .prepare("SELECT id, value, n_failures FROM outbox WHERE state <> 1 AND kind = 0")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .prepare_cached(
+                "SELECT id, value, n_failures FROM outbox
+                 WHERE id > ?1 AND state <> 1 AND kind = 0 ORDER BY id LIMIT ?2",
+            )?
+            .query_map(params![after, signed(limit as u64)], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
             .collect()
     }
 
