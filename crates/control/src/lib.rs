@@ -21,6 +21,7 @@ pub mod fail2ban;
 mod frame;
 pub mod guard;
 pub mod metrics;
+mod pickle;
 pub mod pulled;
 mod server;
 

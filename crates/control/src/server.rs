@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::caller::{Accounts, Caller, Role};
 use crate::frame::{self, FrameError, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES};
-use crate::guard::DisabledJail;
-use crate::{Reply, Request};
+use crate::guard::{DisabledJail, GuardAnswer, GuardRequest};
+use crate::{Reply, Request, fail2ban, pickle};
 
 /// Connections at once for operators: a few terminals, a metrics reader, scripts.
 const MAX_OPERATORS: usize = 64;
@@ -114,13 +114,45 @@ impl Server {
         R: Request,
         H: Fn(&Caller, R) -> Result<R::Answer, Refusal> + Send + Sync + 'static,
     {
+        // How a conversation ends is the caller's affair; it reads the reason, if any.
+        Self::serve(path, accounts, move |stream, caller| drop(converse(stream, caller, &handler)))
+    }
+
+    /// Listens at `path` for operators whose programs speak fail2ban's own protocol.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::listen`].
+    pub fn listen_as_fail2ban<H>(
+        path: &Path,
+        accounts: Accounts,
+        handler: H,
+    ) -> Result<Self, ServerError>
+    where
+        H: Fn(&Caller, GuardRequest) -> Result<GuardAnswer, Refusal> + Send + Sync + 'static,
+    {
+        Self::serve(path, accounts, move |stream, caller| {
+            let ask = |request: &GuardRequest| match request.allows(caller.role) {
+                true => handler(caller, request.clone()),
+                false => Err(Refusal::NotAllowed),
+            };
+            // As above.
+            drop(pickle::converse(stream, |words| fail2ban::answer(words, ask)));
+        })
+    }
+
+    /// Listens at `path` and has `talk` speak with whoever may ask for anything.
+    fn serve<T>(path: &Path, accounts: Accounts, talk: T) -> Result<Self, ServerError>
+    where
+        T: Fn(&UnixStream, &Caller) + Send + Sync + 'static,
+    {
         let listener = Arc::new(bind(path)?);
         let stopping = Arc::new(AtomicBool::new(false));
         let accepting = {
             let (listener, stopping) = (Arc::clone(&listener), Arc::clone(&stopping));
             thread::Builder::new()
                 .name("control".into())
-                .spawn(move || accept(&listener, &stopping, &accounts, &Arc::new(handler)))
+                .spawn(move || accept(&listener, &stopping, &accounts, &Arc::new(talk)))
                 .map_err(|source| ServerError::Io { path: path.to_owned(), source })?
         };
         Ok(Self { path: path.to_owned(), listener, stopping, accepting: Some(accepting) })
@@ -170,14 +202,9 @@ fn bind(path: &Path) -> Result<UnixListener, ServerError> {
     Ok(listener)
 }
 
-fn accept<R, H>(
-    listener: &UnixListener,
-    stopping: &AtomicBool,
-    accounts: &Accounts,
-    handler: &Arc<H>,
-) where
-    R: Request,
-    H: Fn(&Caller, R) -> Result<R::Answer, Refusal> + Send + Sync + 'static,
+fn accept<T>(listener: &UnixListener, stopping: &AtomicBool, accounts: &Accounts, talk: &Arc<T>)
+where
+    T: Fn(&UnixStream, &Caller) + Send + Sync + 'static,
 {
     let (operators, exchanges, decoys) = (Seats::default(), Seats::default(), Seats::default());
     while !stopping.load(Ordering::SeqCst) {
@@ -201,11 +228,13 @@ fn accept<R, H>(
                 continue;
             }
         };
-        let handler = Arc::clone(handler);
+        let talk = Arc::clone(talk);
         let spawned = thread::Builder::new().name("control-peer".into()).spawn(move || {
             let _seat = seat;
-            // How a conversation ends is the caller's affair; it reads the reason, if any.
-            let _ = converse(&stream, &caller, handler.as_ref());
+            // A caller that reads nothing does not hold its thread for ever.
+            if stream.set_write_timeout(Some(WRITE_PATIENCE)).is_ok() {
+                talk(&stream, &caller);
+            }
         });
         // Without a thread the stream is dropped, and the caller sees the connection close.
         drop(spawned);
@@ -224,7 +253,6 @@ where
     R: Request,
     H: Fn(&Caller, R) -> Result<R::Answer, Refusal>,
 {
-    stream.set_write_timeout(Some(WRITE_PATIENCE)).map_err(FrameError::Io)?;
     let mut from = BufReader::new(stream);
     loop {
         let reply = match frame::read::<R>(&mut from, MAX_REQUEST_BYTES) {

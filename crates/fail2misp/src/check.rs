@@ -18,7 +18,7 @@ use crate::settings;
 pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Outcome {
     let settings = settings::read(&folders.config).map_err(Failed::usage)?;
     let source = Source::find(folders, &settings);
-    let mut configuration = source.read(settings.guard);
+    let mut configuration = source.read(&settings.guard);
     let (starting, broken): (Vec<_>, Vec<_>) =
         configuration.jails.into_iter().map(compiled).partition(Result::is_ok);
     let jails: Vec<Jail> = starting.into_iter().flatten().collect();

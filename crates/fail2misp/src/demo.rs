@@ -144,7 +144,7 @@ impl<S> Drop for Part<S> {
 fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Guard, String)> {
     let local = format!("{JAIL_LOCAL}[sshd]\nenabled = true\nlogpath = {}\n", log.display());
     let source = Source::BuiltIn(BuiltIn { overlay: [("jail.local".into(), local)].into() });
-    let configuration = source.read(settings::Guard::default());
+    let configuration = source.read(&settings::Guard::default());
     if let Some(fault) = configuration.faults.first() {
         bail!("the built-in jails: {}", jails::describe(fault));
     }
@@ -160,6 +160,7 @@ fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Gua
             firewall,
             clock: guard::Clock::system(),
             purge_age: guard::store::PURGE_AGE,
+            fail2ban_socket: None,
             protect_sessions: false,
             program: None,
         });

@@ -42,7 +42,7 @@ pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Out
 
 fn everything(folders: &Folders, settings: &Settings, chart: &mut Chart) {
     let source = Source::find(folders, settings);
-    let configuration = source.read(settings.guard);
+    let configuration = source.read(&settings.guard);
     let faults = configuration.faults.iter().map(|fault| match &fault.jail {
         Some(_) => Finding::fault(jails::describe(fault)),
         None => Finding::note(jails::describe(fault)),

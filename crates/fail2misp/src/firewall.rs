@@ -37,7 +37,7 @@ pub(crate) fn open(choice: FirewallChoice) -> Box<dyn Firewall> {
 }
 
 /// Leaves all actions to their commands, where the configuration says so.
-pub(crate) fn leave_to_commands(guard: Guard, jails: &mut [Jail]) {
+pub(crate) fn leave_to_commands(guard: &Guard, jails: &mut [Jail]) {
     if guard.native {
         return;
     }

@@ -52,7 +52,7 @@ impl Source {
 
     /// Reads all enabled jails; those that read the journal where there are no logs do so. Our own
     /// configuration says whose actions are left to their commands.
-    pub(crate) fn read(&self, guard: settings::Guard) -> Configuration {
+    pub(crate) fn read(&self, guard: &settings::Guard) -> Configuration {
         let mut configuration = config::read(self.files(), self.root(), Select::Enabled);
         firewall::leave_to_commands(guard, &mut configuration.jails);
         let jails = std::mem::take(&mut configuration.jails);

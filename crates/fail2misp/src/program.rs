@@ -36,7 +36,7 @@ impl fmt::Debug for Surroundings {
 
 impl guard::Program for Surroundings {
     fn jails(&self) -> Result<(Vec<Jail>, Vec<DisabledJail>), String> {
-        let Configuration { jails, faults, .. } = self.source.read(self.settings);
+        let Configuration { jails, faults, .. } = self.source.read(&self.settings);
         for fault in faults.iter().filter(|it| it.jail.is_none()) {
             tracing::warn!(target: "fail2misp", "{}", jails::describe(fault));
         }

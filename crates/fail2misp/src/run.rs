@@ -31,7 +31,7 @@ const DELIVER_AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
     let settings = settings::read(&folders.config).map_err(Failed::usage)?;
     let source = Source::find(folders, &settings);
-    let configuration = source.read(settings.guard);
+    let configuration = source.read(&settings.guard);
     let log = begin_log(&settings, &configuration, args.dry_run);
     for fault in &configuration.faults {
         match &fault.jail {
@@ -152,6 +152,8 @@ fn guard_setup(
     let state = (!is_dry).then(|| folders.state.join("guard"));
     let database = state.as_ref().map(|it| it.join("guard.db"));
     let purge_age = program::purge_age(&configuration.server);
+    let fail2ban_socket = settings.fail2ban_socket.clone().filter(|_| !is_dry);
+    let protect_sessions = settings.protect_sessions;
     let program = Surroundings { source, settings, log, server: configuration.server, database };
     guard::Setup {
         jails: configuration.jails,
@@ -161,7 +163,8 @@ fn guard_setup(
         firewall: firewall::open(choice),
         clock: guard::Clock::system(),
         purge_age,
-        protect_sessions: settings.protect_sessions,
+        fail2ban_socket,
+        protect_sessions,
         program: Some(Arc::new(program)),
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Jails {
 }
 
 /// `[guard]`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Guard {
     pub(crate) firewall: FirewallChoice,
@@ -45,11 +45,18 @@ pub(crate) struct Guard {
     pub(crate) native: bool,
     /// Whether who is at a live session on port 22 is not banned for failures either.
     pub(crate) protect_sessions: bool,
+    /// Where fail2ban's own protocol is spoken, for exporters that know no other.
+    pub(crate) fail2ban_socket: Option<PathBuf>,
 }
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { firewall: FirewallChoice::Auto, native: true, protect_sessions: false }
+        Self {
+            firewall: FirewallChoice::Auto,
+            native: true,
+            protect_sessions: false,
+            fail2ban_socket: None,
+        }
     }
 }
 

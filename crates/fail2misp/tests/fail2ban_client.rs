@@ -66,7 +66,8 @@ impl Host {
             .env("FAIL2MISP_CONFIG", self.dir.join("config.toml"))
             .env("FAIL2MISP_STATE", self.dir.join("state"))
             .env("FAIL2MISP_RUNTIME", self.dir.join("run"))
-            .env("FAIL2MISP_FAIL2BAN_DIR", self.dir.join("fail2ban"));
+            .env("FAIL2MISP_FAIL2BAN_DIR", self.dir.join("fail2ban"))
+            .env("WHOSE", "ours");
         command
     }
 
@@ -75,7 +76,12 @@ impl Host {
         // In a network namespace of its own, whose firewall is nobody else's.
         let mut command = self.ours("unshare");
         command.args(["--net", BINARY, "run", "--only", "guard"]).stderr(log);
-        fs::write(self.dir.join("config.toml"), "[log]\ntarget = \"stderr\"\n").unwrap();
+        let socket = self.dir.join("as-fail2ban.sock");
+        let config = format!(
+            "[log]\ntarget = \"stderr\"\n[guard]\nfail2ban_socket = \"{}\"\n",
+            socket.display()
+        );
+        fs::write(self.dir.join("config.toml"), config).unwrap();
         let running = Running::start(&mut command);
         wait_for("our daemon", || self.client(&["ping"]).status.success().then_some(()));
         running
@@ -84,10 +90,12 @@ impl Host {
     fn start_theirs(&self) -> Running {
         let mut command = Command::new("fail2ban-server");
         command.args(["-f", "-x", "-c"]).arg(self.dir.join("fail2ban")).arg("start");
+        command.env("WHOSE", "theirs");
         let running = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
         wait_for("fail2ban's jails", || {
             let log = fs::read_to_string(self.dir.join("fail2ban.log")).unwrap_or_default();
-            (log.matches("' started").count() == 2).then_some(())
+            let n_jails = if self.dir.join("fail2ban/jail.local").exists() { 1 } else { 2 };
+            (log.matches("' started").count() == n_jails).then_some(())
         });
         running
     }
@@ -97,13 +105,14 @@ impl Host {
         self.ours(self.dir.join("fail2ban-client")).args(words).output().unwrap()
     }
 
-    /// What Debian's client prints for each of `commands`, one after the other.
-    fn theirs(&self, commands: &[Vec<&str>]) -> Vec<String> {
+    /// What Debian's client prints for each of `commands`, one after the other, of the server at
+    /// `socket`.
+    fn theirs(&self, socket: &str, commands: &[Vec<&str>]) -> Vec<String> {
         const PROMPT: &str = "fail2ban> ";
         const END: &str = "end of the answer";
         let mut client = Command::new("fail2ban-client")
             .args(["-q", "-i", "-s"])
-            .arg(self.dir.join("fail2ban.sock"))
+            .arg(self.dir.join(socket))
             .args(["--loglevel", "INFO", "--logtarget", "STDERR", "--syslogsocket", "auto"])
             .args(["-p", "/nonexistent"])
             .stdin(Stdio::piped())
@@ -330,16 +339,137 @@ fn prints_what_fail2ban_client_prints() {
 
     let commands = SAME.replace("DIR", &host.dir.display().to_string());
     let commands: Vec<_> = commands.lines().map(words).collect();
-    let wanted = host.theirs(&commands);
+    let wanted = host.theirs("fail2ban.sock", &commands);
+    theirs.stop();
+    let got = commands.iter().map(|it| String::from_utf8(host.client(it).stdout).unwrap());
+    compare(&commands, &wanted, &got.collect::<Vec<_>>());
+    ours.stop();
+
+    // The same again, of Debian's client at the socket where we speak fail2ban's own protocol.
+    fs::remove_dir_all(host.dir.join("state")).unwrap();
+    let ours = host.start_ours();
+    let got = host.theirs("as-fail2ban.sock", &commands);
+    compare(&commands, &wanted, &got);
+    ours.stop();
+}
+
+#[track_caller]
+fn compare(commands: &[Vec<&str>], wanted: &[String], got: &[String]) {
     assert_eq!(wanted.len(), commands.len(), "{wanted:?}");
+    assert_eq!(got.len(), commands.len(), "{got:?}");
     let mut differences = Vec::new();
-    for (words, want) in commands.iter().zip(&wanted) {
-        let got = String::from_utf8(host.client(words).stdout).unwrap();
-        if shape(words, &got) != shape(words, want) {
+    for (words, (want, got)) in commands.iter().zip(wanted.iter().zip(got)) {
+        if shape(words, got) != shape(words, want) {
             differences.push(format!("{words:?}\n  fail2ban: {want:?}\n  ours:     {got:?}"));
         }
     }
-    ours.stop();
-    theirs.stop();
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// What a program finds that speaks fail2ban's protocol and looks at the types, as exporters in
+/// other languages do: tuples of names and numbers.
+const EXPORTER: &str = r"
+import pickle, socket, sys
+def ask(*words):
+    channel = socket.socket(socket.AF_UNIX)
+    channel.connect(sys.argv[1])
+    channel.sendall(pickle.dumps(list(words), 2) + b'<F2B_END_COMMAND>')
+    answer = b''
+    while not answer.endswith(b'<F2B_END_COMMAND>'):
+        answer += channel.recv(7)
+    channel.sendall(b'<F2B_CLOSE_COMMAND><F2B_END_COMMAND>')
+    code, value = pickle.loads(answer)
+    assert code == 0, value
+    return value
+assert ask('ping') == 'pong'
+assert ask('status') == [('Number of jail', 2), ('Jail list', 'alpha, beta')], ask('status')
+ask('set', 'beta', 'banip', '192.0.2.1', '192.0.2.2')
+(_, failed), (_, banned) = ask('status', 'beta')
+assert failed[:2] == [('Currently failed', 0), ('Total failed', 0)], failed
+assert banned == [('Currently banned', 2), ('Total banned', 2),
+                  ('Banned IP list', ['192.0.2.1', '192.0.2.2'])], banned
+assert ask('get', 'alpha', 'bantime') == -1
+assert [ask('get', 'beta', it) for it in ('bantime', 'findtime', 'maxretry')] == [3600, 600, 3]
+";
+
+#[test]
+fn an_exporter_that_speaks_fail2bans_protocol_finds_what_it_looks_for() {
+    if is_missing(&["unshare", "nft", "python3"]) {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let host = Host::new(temp.path());
+    let _shown = ShownOnFailure(host.dir.join("ours.log"));
+    let ours = host.start_ours();
+    let python = Command::new("python3")
+        .args(["-c", EXPORTER])
+        .arg(host.dir.join("as-fail2ban.sock"))
+        .output()
+        .unwrap();
+    assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+    ours.stop();
+}
+
+/// A jail whose actions write mails to a program that keeps them.
+fn with_mails(host: &Host) {
+    let config = host.dir.join("fail2ban");
+    for name in ["sendmail-common", "sendmail-whois-lines", "mail-whois-common", "helpers-common"] {
+        let file = format!("action.d/{name}.conf");
+        fs::copy(Path::new("/etc/fail2ban").join(&file), config.join(&file)).unwrap();
+    }
+    let sendmail = host.dir.join("sendmail");
+    let script = format!(
+        "#!/bin/sh\n(echo \"$@\"; cat; echo; echo ==) >> {}/mails-$WHOSE\n",
+        host.dir.display()
+    );
+    fs::write(&sendmail, script).unwrap();
+    fs::set_permissions(&sendmail, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mail = format!(
+        "[alpha]\naction = sendmail-whois-lines[name=alpha, sender=guard@example.org, \
+         dest=root@example.org, sendername=Guard, logpath={0}/alpha.log, \
+         mailcmd=\"{0}/sendmail -f guard@example.org root@example.org\"]\n\
+         [beta]\nenabled = false\n",
+        host.dir.display()
+    );
+    fs::write(config.join("jail.local"), mail).unwrap();
+}
+
+#[test]
+fn mails_are_those_that_fail2ban_sends() {
+    if is_missing(&["fail2ban-server", "unshare", "nft"]) {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let host = Host::new(temp.path());
+    let _shown = [host.dir.join("ours.log"), host.dir.join("fail2ban.log")].map(ShownOnFailure);
+    with_mails(&host);
+    // What an attacker wrote is not what the shell reads.
+    let lines = ["fail from 192.0.2.7", "odd `reboot` $(reboot) 192.0.2.7 \"'%s"];
+    append(&host.dir.join("alpha.log"), &lines.map(str::to_owned));
+    let mails = |whose: &str| {
+        let path = host.dir.join(format!("mails-{whose}"));
+        let mails = fs::read_to_string(path).unwrap_or_default();
+        let is_date = |line: &&str| line.starts_with("Date: ");
+        mails.lines().filter(|it| !is_date(it)).map(|it| format!("{it}\n")).collect::<String>()
+    };
+    let has = |whose: &str, n: usize| {
+        wait_for("the mails", || (mails(whose).matches("\n==\n").count() == n).then_some(()));
+    };
+
+    let theirs = host.start_theirs();
+    has("theirs", 1);
+    let ban = vec!["set", "alpha", "banip", "192.0.2.7"];
+    host.theirs("fail2ban.sock", std::slice::from_ref(&ban));
+    has("theirs", 2);
+    theirs.stop();
+    has("theirs", 3);
+
+    let ours = host.start_ours();
+    has("ours", 1);
+    assert!(host.client(&ban).status.success());
+    has("ours", 2);
+    ours.stop();
+    has("ours", 3);
+    assert_eq!(mails("ours"), mails("theirs"));
+    assert!(mails("ours").contains("$(reboot)"), "{}", mails("ours"));
 }

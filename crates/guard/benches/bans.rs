@@ -163,6 +163,7 @@ fn start(folder: &Path, firewall: impl Firewall + 'static) -> (Guard, File) {
         firewall: Box::new(firewall),
         clock: Clock::utc(),
         purge_age: guard::store::PURGE_AGE,
+        fail2ban_socket: None,
         protect_sessions: false,
         program: None,
     });

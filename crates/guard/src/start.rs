@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use control::config::Reload;
 use control::guard::DisabledJail;
-use control::{Accounts, Refusal, Server, ServerError};
+use control::{Accounts, Caller, Refusal, Server, ServerError};
 use jail::config::Jail;
 use jiff::SignedDuration;
 
@@ -37,6 +37,8 @@ pub struct Setup {
     pub state: Option<PathBuf>,
     /// The control socket (`RUNTIME/guard/control.sock`); `None` serves none.
     pub socket: Option<PathBuf>,
+    /// Where fail2ban's own protocol is spoken, for programs that know no other; `None` for nowhere.
+    pub fail2ban_socket: Option<PathBuf>,
     /// What holds the bans. [`crate::Memory`] makes a dry run.
     pub firewall: Box<dyn Firewall>,
     /// What time it is.
@@ -115,6 +117,7 @@ impl Guard {
             mut disabled,
             state,
             socket,
+            fail2ban_socket,
             mut firewall,
             clock,
             purge_age,
@@ -135,17 +138,23 @@ impl Guard {
         let (inbox, events) = sync_channel(MAX_INBOX);
         let feed = Arc::new(Feed::default());
         let roster = Arc::new(Roster::new(&ready, inbox.clone(), program.clone()));
-        let server = match socket {
-            Some(path) => {
-                let (inbox, feed) = (inbox.clone(), Arc::clone(&feed));
-                let desk = Desk { inbox, feed, roster: Arc::clone(&roster), program };
-                let accounts = Accounts::of_host()?;
-                Some(Server::listen(&path, accounts, move |caller, request| {
-                    desk.answer(caller, request)
-                })?)
-            }
-            None => None,
-        };
+        let desk = Arc::new(Desk {
+            inbox: inbox.clone(),
+            feed: Arc::clone(&feed),
+            roster: Arc::clone(&roster),
+            program,
+        });
+        let mut servers = Vec::new();
+        if let Some(path) = socket {
+            let desk = Arc::clone(&desk);
+            servers.push(Server::listen(&path, Accounts::of_host()?, move |caller, request| {
+                desk.answer(caller, request)
+            })?);
+        }
+        if let Some(path) = fail2ban_socket {
+            let answer = move |caller: &Caller, request| desk.answer(caller, request);
+            servers.push(Server::listen_as_fail2ban(&path, Accounts::of_host()?, answer)?);
+        }
 
         let mut plan = Plan::of(ready.iter().map(|it| (&it.jail, &it.filter)));
         let read_so_far = ReadSoFar::of(&store, &plan)?;
@@ -168,7 +177,7 @@ impl Guard {
             move || {
                 let end = run.until_stop(&events);
                 feed.close();
-                drop(server);
+                drop(servers);
                 // Readers, and whoever changes them just now, may wait for room in the inbox.
                 drop(events);
                 roster.end();

@@ -58,6 +58,7 @@ fn setup(folder: &Path, name: &str, firewall: Box<dyn Firewall>) -> Setup {
         firewall,
         clock: Clock::utc(),
         purge_age: guard::store::PURGE_AGE,
+        fail2ban_socket: None,
         protect_sessions: false,
         program: None,
     }

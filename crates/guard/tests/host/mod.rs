@@ -47,6 +47,7 @@ impl Host {
             firewall: Box::new(firewall),
             clock: Clock::utc(),
             purge_age: guard::store::PURGE_AGE,
+            fail2ban_socket: None,
             protect_sessions: false,
             program: None,
         }
