@@ -4,12 +4,13 @@
 //! A [`Scanner`] is one filter at work on one log: it remembers what fail2ban remembers between
 //! lines (the connections of `<F-MLFID>`, the buffer of `maxlines`, the last date). Every line
 //! goes in with the time it is now, and an [`Outcome`] comes out. A [`Pass`] is all filters of
-//! one log, which read each of its lines once.
+//! one log, which read each of its lines once. [`Dates`] tells only when lines were written.
 
 mod address;
 mod buffer;
 mod connections;
 mod date;
+mod dates;
 mod dating;
 mod encoding;
 mod expression;
@@ -23,6 +24,7 @@ mod sieve;
 mod skim;
 
 pub use address::IdKind;
+pub use dates::{DateForms, Dates};
 pub use encoding::knows_encoding;
 pub use filter::{Filter, FilterError, FilterSpec, Part};
 pub use pass::Pass;
