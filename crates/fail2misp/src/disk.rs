@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 use jail::config::Files;
@@ -46,6 +46,7 @@ impl BuiltIn {
 
 impl Files for BuiltIn {
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        let path = straightened(path);
         let Ok(path) = path.strip_prefix(Self::ROOT) else { return Ok(None) };
         let laid_over = self.overlay.get(path).map(|text| text.clone().into_bytes());
         Ok(laid_over.or_else(|| BUILT_IN.get_file(path).map(|file| file.contents().to_vec())))
@@ -59,6 +60,18 @@ impl Files for BuiltIn {
         let inside = built_in.chain(laid_over).filter(|path| path.parent() == Some(dir));
         Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
+}
+
+/// A path without `..`, which no disk is there to follow.
+fn straightened(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(straight.pop()),
+            part => straight.push(part),
+        }
+    }
+    straight
 }
 
 #[cfg(test)]
