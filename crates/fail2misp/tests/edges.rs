@@ -14,7 +14,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("lists", &[]),
     ("exchange", &["jail", "control", "misp", "lists"]),
     ("hub", &["misp", "lists"]),
-    ("fail2misp", &["scan", "jail", "control", "guard", "misp", "lists", "exchange", "hub"]),
+    ("hunt", &["scan"]),
+    (
+        "fail2misp",
+        &["scan", "jail", "control", "guard", "misp", "lists", "exchange", "hub", "hunt"],
+    ),
 ];
 
 #[test]

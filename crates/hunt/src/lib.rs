@@ -1,0 +1,31 @@
+//! Indicators × old logs → hits.
+
+mod block;
+mod finding;
+mod indicator;
+mod input;
+mod journal;
+mod line;
+mod list;
+mod matcher;
+mod misp_json;
+mod names;
+mod outcome;
+mod packing;
+mod ranges;
+mod search;
+mod segment;
+mod set;
+mod table;
+mod token;
+mod work;
+
+pub use finding::{Finding, Findings, LogId, Sample, Tally};
+pub use indicator::{Indicator, NoIndicator};
+pub use input::{FileId, Input, STDIN, Unread, find};
+pub use list::{BadLine, List, ListError, WIDEST_PREFIX, of_attribute};
+pub use outcome::{Filters, Outcome};
+pub use search::{Options, Progress, Report, search};
+pub use set::IndicatorSet;
+pub use token::for_each_address;
+pub use work::Done;
