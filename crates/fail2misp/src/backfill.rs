@@ -1,21 +1,21 @@
 //! `backfill`: runs a jail over old logs, and tells who would have been banned.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use jail::Failure;
-use jail::Subject;
+use exchange::{Report, spool};
 use jail::config::Jail;
 use jail::judge::{Action, Event, Judge, Reading, Rules};
+use jail::{Ban, BanTime, Failure, Subject};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use scan::{Filter, Hit, Outcome, Reach, Scanner, Settings, Told, Undated};
 use serde_json::json;
 
 use crate::cli::{self, Folders};
+use crate::deliver;
 use crate::exit::{Code, Failed, Outcome as Ended, escape};
 use crate::jails::{self, Source};
 use crate::operator::{local, table};
@@ -31,8 +31,12 @@ pub(crate) fn run(folders: &Folders, args: &cli::Backfill, out: &mut dyn Write) 
         .with_context(|| format!("jail `{}`", jail.name))
         .map_err(Failed::usage)?;
     let mut past = Past::new(&jail, Arc::new(filter));
-    for path in &args.paths {
-        past.read(path).map_err(Failed::other_side)?;
+    let (inputs, missing) = hunt::find(&args.paths);
+    if let Some(missing) = missing.into_iter().next() {
+        return Err(Failed::other_side(anyhow::Error::new(missing).context("read the logs")));
+    }
+    for input in &inputs {
+        past.read(input).map_err(Failed::other_side)?;
     }
     let offenders = past.offenders();
     let text = match args.format.is_json() {
@@ -40,7 +44,22 @@ pub(crate) fn run(folders: &Folders, args: &cli::Backfill, out: &mut dyn Write) 
         false => as_table(&jail.name, &offenders),
     };
     out.write_all(text.as_bytes()).map_err(Failed::other_side)?;
+    if args.share {
+        share(folders, &jail.name, &offenders).map_err(Failed::other_side)?;
+    }
     Ok(if offenders.is_empty() { Code::No } else { Code::Done })
+}
+
+/// Puts the offenders into the spool, dated as the logs date them. Guard never hears of them.
+fn share(folders: &Folders, jail: &str, offenders: &[Offender]) -> Result<()> {
+    let reports: Vec<_> = offenders.iter().map(|it| it.report(jail)).collect();
+    spool::put(&folders.state, &reports)?;
+    eprintln!("fail2misp: {} are on their way to MISP", jails::count(reports.len(), "offender"));
+    // What is in the spool is safe, also where nobody delivers it yet.
+    if let Err(error) = deliver::ensure(folders) {
+        eprintln!("fail2misp: they wait in the spool; {error:#}");
+    }
+    Ok(())
 }
 
 /// A jail that lives through its logs again, each line at its own time.
@@ -63,6 +82,22 @@ struct Offender {
     last: Timestamp,
 }
 
+impl Offender {
+    fn report(&self, jail: &str) -> Report {
+        Report::of(Ban {
+            jail: jail.to_owned(),
+            subject: self.subject.clone(),
+            time: self.last,
+            bantime: BanTime::Seconds(0),
+            n_failures: u32::try_from(self.n_failures).unwrap_or(u32::MAX),
+            first_failure: self.first,
+            last_failure: self.last,
+            matches: vec![format!("historical: {} bans by old logs", self.n_bans)],
+            fields: Vec::new(),
+        })
+    }
+}
+
 impl Past {
     fn new(jail: &Jail, filter: Arc<Filter>) -> Self {
         Self {
@@ -74,8 +109,9 @@ impl Past {
         }
     }
 
-    fn read(&mut self, path: &str) -> Result<()> {
-        let file = File::open(path).with_context(|| format!("read `{}`", escape(path)))?;
+    fn read(&mut self, input: &hunt::Input) -> Result<()> {
+        let read = || format!("read `{}`", escape(&input.path.display().to_string()));
+        let text = input.text().with_context(read)?;
         let settings = Settings {
             zone: TimeZone::system(),
             undated: Undated::Skip,
@@ -83,8 +119,8 @@ impl Past {
             ..Settings::default()
         };
         let mut scanner = Scanner::new(Arc::clone(&self.filter), settings);
-        let now = Timestamp::now();
-        reading::through(file, &mut scanner, Reach::First, now, |told| -> Result<()> {
+        let now = input.written(Timestamp::now());
+        reading::through(text, &mut scanner, Reach::First, now, |told| -> Result<()> {
             if let Told::Line { outcomes, .. } = told {
                 for outcome in outcomes.drain(..) {
                     if let Outcome::Failure(hit) = outcome {
@@ -94,7 +130,7 @@ impl Past {
             }
             Ok(())
         })
-        .with_context(|| format!("read `{}`", escape(path)))
+        .with_context(read)
     }
 
     fn count(&mut self, hit: Hit) {

@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Regex(Regex),
     /// Runs a jail over old logs: who would have been banned
     Backfill(Backfill),
+    /// Searches old logs for indicators: were they here, and did they get in?
+    Hunt(Hunt),
     /// Tells MISP about one offender: called by fail2ban's action
     Report(Report),
     /// Shows what the running daemon does, or one jail of it
@@ -245,12 +247,91 @@ pub(crate) struct Backfill {
     /// The jail; it need not be enabled
     pub(crate) jail: String,
 
-    /// The logs, oldest first
+    /// The logs: files, folders or wildcards, packed or not; rotated ones are read oldest first
     #[arg(value_name = "PATH", required = true)]
     pub(crate) paths: Vec<String>,
 
+    /// Tells MISP whom it would have banned, with the times of the log; nobody is banned
+    #[arg(long)]
+    pub(crate) share: bool,
+
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Hunt {
+    /// What is looked for: a list (plain, CSV, MISP's JSON), `-` for standard input, `pulled` for what
+    /// exchange took from MISP, or `misp`
+    #[arg(short, long, value_name = "LIST", required = true)]
+    pub(crate) indicators: Vec<String>,
+
+    /// Logs, folders, wildcards, `-`; plain, gz, xz, zst, bz2 or of the journal
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<String>,
+
+    /// Only lines written then or later: 2026-10-01, 2026-10-01T12:00Z, 30d
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+
+    /// Only lines written then or earlier
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+
+    /// Searches for prefixes wider than /8, too
+    #[arg(long)]
+    pub(crate) any: bool,
+
+    /// Finds addresses inside the names of hosts, too: ip-192-0-2-7, 7.2.0.192.in-addr.arpa
+    #[arg(long)]
+    pub(crate) in_names: bool,
+
+    /// Shows so many lines of each indicator
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<usize>,
+
+    /// Shows so many lines before and behind each of them
+    #[arg(short = 'C', long, value_name = "N", default_value_t = 0)]
+    pub(crate) context: usize,
+
+    /// The exit code is 4 where any indicator came to this
+    #[arg(long, value_enum, value_name = "OUTCOME")]
+    pub(crate) fail_on: Option<FailOn>,
+
+    /// Writes CSV
+    #[arg(long, conflicts_with_all = ["json", "output"])]
+    pub(crate) csv: bool,
+
+    /// Writes a report as a page of HTML, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
+    /// Tells MISP of what was found, with the time of the log: to destinations that take the jail
+    /// `hunt`
+    #[arg(long)]
+    pub(crate) sight: bool,
+
+    /// Keeps in FILE how far an interrupted search came, and goes on from there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Threads that search [default: as many as there are cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// What `hunt --fail-on` names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Somebody got in
+    Success,
+    /// Somebody failed, or got in
+    Failure,
+    /// Anything was found
+    Hit,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,8 @@ pub(crate) enum Code {
     Usage = 2,
     /// MISP, hub, daemon or firewall could not be reached or refused; or this machine did.
     OtherSide = 3,
+    /// `--fail-on` found what it names.
+    Found = 4,
 }
 
 /// A command that could not do its work.

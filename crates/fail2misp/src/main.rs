@@ -12,12 +12,14 @@ mod doctor;
 mod exit;
 mod fail2ban_client;
 mod firewall;
+mod hunt;
 mod jails;
 mod lines;
 mod log;
 mod logs;
 mod misp_action;
 mod mistake;
+mod moment;
 mod netns;
 mod operator;
 mod outbox;
@@ -98,6 +100,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Regex(args) => regex::run(folders, args, out),
         Command::Backfill(args) => backfill::run(folders, args, out),
         Command::Doctor(format) => doctor::run(folders, *format, out),
+        Command::Hunt(args) => hunt::run(folders, args, out),
         Command::Hub(args) => serve_hub::run(folders, args, out),
         Command::Report(args) => report::run(folders, args),
         Command::Demo(args) => demo::run(args, out),

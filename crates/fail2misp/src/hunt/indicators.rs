@@ -1,0 +1,84 @@
+//! What is looked for: lists on disk, standard input, what exchange pulled, a MISP.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use anyhow::{Context as _, anyhow};
+use hunt::{Indicator, List};
+
+use crate::cli;
+use crate::exit::{Failed, escape};
+use crate::jails::count;
+
+/// How much of a list is read at once.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// All indicators that a command line names.
+#[derive(Default)]
+pub(super) struct Wanted {
+    pub(super) indicators: Vec<Indicator>,
+    /// What is wrong with the lists, a line each.
+    pub(super) problems: Vec<String>,
+    /// Prefixes that hold too much, and were left out.
+    pub(super) n_wide: usize,
+    /// Lines that hold no indicator.
+    pub(super) n_bad: u64,
+}
+
+/// Reads all lists that `args` names.
+///
+/// # Errors
+///
+/// When one of them cannot be read.
+pub(super) fn read(args: &cli::Hunt) -> Result<Wanted, Failed> {
+    let mut wanted = Wanted::default();
+    for name in &args.indicators {
+        let list = match name.as_str() {
+            "-" => list(name, std::io::stdin().lock()).map_err(Failed::usage)?,
+            "pulled" | "misp" => {
+                return Err(Failed::other_side(anyhow!(
+                    "hunt: nothing is pulled from MISP yet; give a list"
+                )));
+            }
+            path => {
+                let file = File::open(path);
+                let file = file.with_context(|| format!("read the indicators `{}`", escape(path)));
+                list(name, BufReader::with_capacity(BUFFER_BYTES, file.map_err(Failed::usage)?))
+                    .map_err(Failed::usage)?
+            }
+        };
+        wanted.take(name, list, args.any);
+    }
+    Ok(wanted)
+}
+
+fn list(name: &str, from: impl BufRead) -> anyhow::Result<List> {
+    List::read(from).with_context(|| format!("the indicators `{}`", escape(name)))
+}
+
+impl Wanted {
+    fn take(&mut self, name: &str, mut list: List, any: bool) {
+        let name = escape(name);
+        for bad in &list.bad {
+            let text = escape(&bad.text);
+            self.problems.push(format!("`{name}` line {}: `{text}` is no indicator", bad.line));
+        }
+        let untold = list.n_bad - list.bad.len() as u64;
+        if untold > 0 {
+            self.problems.push(format!("`{name}`: {untold} more lines hold no indicator"));
+        }
+        self.n_bad += list.n_bad;
+        if !any {
+            let wide = list.remove_wide();
+            if !wide.is_empty() {
+                self.problems.push(format!(
+                    "`{name}`: {} wider than /{} left out; --any takes them",
+                    count(wide.len(), "prefix"),
+                    hunt::WIDEST_PREFIX
+                ));
+            }
+            self.n_wide += wide.len();
+        }
+        self.indicators.append(&mut list.indicators);
+    }
+}

@@ -1,0 +1,230 @@
+//! The look back as an analyst runs it: the real binary over old logs, and a hub that hears of it.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use support::{BINARY, Hub, has, skip, wait_for, write_private};
+
+/// Last month's log of a host: one attacker who failed and then got in, one who only failed, one who
+/// only knocked, and a line that would like to be a part of a page or a terminal.
+const LOG: &str = "\
+Oct 20 06:05:01 web-1 sshd[71]: Failed password for root from 203.0.113.61 port 41120 ssh2
+Oct 20 06:05:04 web-1 sshd[71]: Failed password for root from 203.0.113.61 port 41120 ssh2
+Oct 21 07:00:00 web-1 sshd[72]: Accepted password for root from 203.0.113.61 port 41121 ssh2
+Oct 21 07:10:00 web-1 sshd[73]: Failed password for invalid user oracle from 203.0.113.62 port 9 ssh2
+Oct 22 07:10:00 web-1 sshd[74]: Connection from 203.0.113.63 port 9 on 192.0.2.1 port 22
+Oct 22 07:11:00 web-1 sshd[75]: Failed password for invalid user <script>\u{1b}[31m from 2001:db8::64 port 9 ssh2
+Oct 22 07:12:00 web-1 CRON[76]: nothing
+";
+
+const INDICATORS: &str = "203.0.113.61\n203.0.113.62\n# known\nevil.example\n203.0.113.63\n2001:db8::/32\n128.0.0.0/1\n203.0.113.99\n";
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(BINARY)
+        .args(arguments)
+        .current_dir(folder)
+        .env("TZ", "UTC")
+        .env("FAIL2MISP_STATE", folder.join("state"))
+        .env("FAIL2MISP_RUNTIME", folder.join("runtime"))
+        .env("FAIL2MISP_CONFIG", folder.join("config.toml"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn objects(output: &Output) -> Vec<Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The log packed, as logrotate leaves it, and the list.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("auth.log.1");
+    fs::write(&log, LOG).unwrap();
+    let packed = Command::new("gzip").arg(log).status().unwrap();
+    assert!(packed.success());
+    fs::write(dir.path().join("list"), INDICATORS).unwrap();
+    dir
+}
+
+#[test]
+fn who_got_in_comes_first() {
+    let dir = folder();
+    let output = run(dir.path(), &["hunt", "-i", "list", ".", "-n", "1", "--fail-on", "success"]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    let rows: Vec<_> = shown
+        .lines()
+        .take(5)
+        .map(|row| row.split_whitespace().take(3).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(rows[1], ["succeeded", "203.0.113.61", "3"], "{shown}");
+    assert_eq!(rows[2], ["failed", "203.0.113.62", "1"]);
+    assert_eq!(rows[3], ["failed", "2001:db8::/32", "1"]);
+    assert_eq!(rows[4], ["probed", "203.0.113.63", "1"]);
+    assert!(shown.contains("> Oct 21 07:00:00 web-1 sshd[72]: Accepted password"), "{shown}");
+    assert!(
+        shown.lines().all(|line| line.starts_with("  ") || line.chars().count() <= 100),
+        "{shown}"
+    );
+    assert!(!shown.contains('\u{1b}'), "a line of a log reaches the terminal as text alone");
+    let said = text(&output.stderr);
+    assert!(said.contains("`list` line 4: `evil.example` is no indicator"), "{said}");
+    assert!(said.contains("1 prefix wider than /8 left out; --any takes them"), "{said}");
+}
+
+#[test]
+fn json_is_one_object_for_each_and_a_summary() {
+    let dir = folder();
+    let output = run(dir.path(), &["hunt", "-i", "list", "auth.log.1.gz", "--json", "--any"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found = objects(&output);
+    let by = |name: &str| found.iter().find(|it| it["indicator"] == name).unwrap();
+    let first = by("203.0.113.61");
+    assert_eq!(first["count"], 3);
+    assert_eq!(first["outcome"], "succeeded");
+    assert_eq!(first["files"], json!({"auth.log.1.gz": 3}));
+    assert_eq!(first["users"], json!(["root"]));
+    let times = [&first["first"], &first["last"]].map(|it| it.as_i64().unwrap());
+    assert_eq!(times[1] - times[0], 24 * 3600 + 54 * 60 + 59);
+    let day = first["days"].as_object().unwrap().keys().next().unwrap();
+    assert!(day.ends_with("-10-20"), "{day}");
+    assert_eq!(by("128.0.0.0/1")["indicator"], "128.0.0.0/1");
+    let summary = &found.last().unwrap()["summary"];
+    assert_eq!(summary["lines"], 7);
+    assert_eq!(summary["indicators"], 6, "{summary}");
+    assert_eq!(summary["complete"], true);
+}
+
+#[test]
+fn times_bound_the_search() {
+    let dir = folder();
+    let year =
+        if jiff::Zoned::now().strftime("%m-%d").to_string().as_str() < "10-20" { -1 } else { 0 };
+    let year = i32::from(jiff::Zoned::now().year()) + year;
+    let since = format!("{year}-10-21");
+    let output = run(
+        dir.path(),
+        &[
+            "hunt",
+            "-i",
+            "list",
+            ".",
+            "--json",
+            "--since",
+            &since,
+            "--until",
+            &format!("{since}T07:05"),
+        ],
+    );
+    let found = objects(&output);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!((&found[0]["indicator"], &found[0]["count"]), (&json!("203.0.113.61"), &json!(1)));
+}
+
+#[test]
+fn nothing_found_is_no() {
+    let dir = folder();
+    fs::write(dir.path().join("list"), "198.51.100.7\n").unwrap();
+    let output = run(dir.path(), &["hunt", "-i", "list", "auth.log.1.gz"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).starts_with("none of 1 indicator was found"));
+    let output = run(dir.path(), &["hunt", "-i", "missing", "auth.log.1.gz"]);
+    assert_eq!(output.status.code(), Some(2));
+    let output = run(dir.path(), &["hunt", "-i", "list", "no-such.log"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("`no-such.log` was not read to its end"));
+}
+
+/// The page is one file that loads nothing and runs nothing, and a browser shows all of it.
+#[test]
+fn the_page_opens_in_a_browser() {
+    let dir = folder();
+    run(dir.path(), &["hunt", "-i", "list", ".", "--html", "page.html", "-C", "1"]);
+    let page = fs::read_to_string(dir.path().join("page.html")).unwrap();
+    assert!(!page.contains("<script"), "{page}");
+    assert!(!page.contains("://"), "it loads nothing: {page}");
+    if !has("chromium") {
+        return skip("chromium is not installed");
+    }
+    let url = format!("file://{}/page.html", dir.path().display());
+    let profile = format!("--user-data-dir={}", dir.path().join("profile").display());
+    let output = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", &profile, &url])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    assert_eq!(shown.matches("<rect ").count(), 5, "one for each day and outcome: {shown}");
+    assert!(shown.contains("&lt;script&gt;"), "a line of the log is text: {shown}");
+    assert!(shown.contains("<mark>Oct 21 07:00:00 web-1 sshd[72]: Accepted password"), "{shown}");
+}
+
+/// An indicator that became known today was here last month: MISP hears of it with last month's time.
+#[test]
+fn misp_is_told_when_it_was() {
+    let dir = folder();
+    let hub = Hub::start(&dir.path().join("hub"));
+    write_private(&dir.path().join("key"), &hub.key);
+    let event = hub.add_event("look back");
+    let added = json!({"type": "ip-src", "value": "203.0.113.61", "to_ids": true});
+    let (status, answer) = hub.post(&format!("/attributes/add/{event}"), &added);
+    assert_eq!(status, 200, "{answer}");
+    let config = format!(
+        "[misp.main]\nurl = \"{}\"\nkey_file = \"{}\"\nevent = {event}\n\
+         [share]\nallow = [\"203.0.113.0/24\"]\n",
+        hub.url(),
+        dir.path().join("key").display()
+    );
+    fs::write(dir.path().join("config.toml"), config).unwrap();
+    let output = run(dir.path(), &["hunt", "-i", "list", "auth.log.1.gz", "--sight", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let last = objects(&output)[0]["last"].as_i64().unwrap();
+    let number: u64 = event.parse().unwrap();
+    let sighting = wait_for("the sighting at the hub", || {
+        let (_, answer) =
+            hub.post("/sightings/restSearch/event", &json!({"id": number, "last": "400d"}));
+        answer["response"].as_array()?.first().cloned()
+    });
+    assert_eq!(sighting["Sighting"]["date_sighting"], json!(last.to_string()), "{sighting}");
+}
+
+/// Old logs are lived through again, packed ones, too: MISP learns whom the jail would have banned.
+#[test]
+fn backfill_tells_misp_with_the_times_of_the_log() {
+    let dir = folder();
+    let hub = Hub::start(&dir.path().join("hub"));
+    write_private(&dir.path().join("key"), &hub.key);
+    let event = hub.add_event("backfill");
+    let config = format!(
+        "[misp.main]\nurl = \"{}\"\nkey_file = \"{}\"\nevent = {event}\n\
+         [share]\nallow = [\"203.0.113.0/24\"]\n",
+        hub.url(),
+        dir.path().join("key").display()
+    );
+    fs::write(dir.path().join("config.toml"), config).unwrap();
+    let failures =
+        "Oct 20 06:05:01 web-1 sshd[71]: Failed password for root from 203.0.113.61 port 4 ssh2\n";
+    fs::write(dir.path().join("auth.log"), failures.repeat(5)).unwrap();
+    let jails = concat!(env!("CARGO_MANIFEST_DIR"), "/../../filters");
+    let backfill = ["--fail2ban-dir", jails, "backfill", "sshd", "auth.log", "--share", "--json"];
+    let output = run(dir.path(), &backfill);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let first = objects(&output)[0]["first"].as_i64().unwrap();
+    let attribute = wait_for("the attribute at the hub", || {
+        hub.attributes(&json!({"returnFormat": "json", "eventid": event})).first().cloned()
+    });
+    assert_eq!(attribute["value"], "203.0.113.61");
+    let seen: jiff::Timestamp = attribute["first_seen"].as_str().unwrap().parse().unwrap();
+    assert_eq!(seen.as_second(), first);
+}
