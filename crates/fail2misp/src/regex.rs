@@ -157,6 +157,7 @@ fn scan(
             Told::Line { line, outcomes } => report.line(line, outcomes),
         })?;
     }
+    report.dates = scanner.dates().map(|(n, pattern)| (n, pattern.to_owned())).collect();
     report.n_exceeded = scanner.statistics().n_exceeded;
     Ok(())
 }
@@ -210,6 +211,8 @@ struct Report<'a> {
     tally: Tally,
     /// Lines that each failregex matched.
     hits: Vec<u64>,
+    /// Dates that each pattern read.
+    dates: Vec<(u32, String)>,
     n_exceeded: u64,
     matched: Shown,
     ignored: Shown,
@@ -230,6 +233,7 @@ impl<'a> Report<'a> {
             out,
             tally: Tally::default(),
             hits: vec![0; filter.spec().failregex.len()],
+            dates: Vec::new(),
             n_exceeded: 0,
             matched: shown(args.print_all_matched, !args.print_all_matched),
             ignored: shown(args.print_all_ignored, args.print_no_ignored),
@@ -317,6 +321,13 @@ impl<'a> Report<'a> {
             writeln!(out, "|  {:2}) [{n}] {expression}", index + 1)?;
         }
         writeln!(out, "`-\n")?;
+        if !self.dates.is_empty() {
+            writeln!(out, "Date template hits:\n|- [# of hits] date format")?;
+            for (n, pattern) in &self.dates {
+                writeln!(out, "|  [{n}] {}", escape(pattern))?;
+            }
+            writeln!(out, "`-\n")?;
+        }
         if self.n_exceeded > 0 {
             let n = self.n_exceeded;
             writeln!(

@@ -153,6 +153,29 @@ fn backfill_tells_who_would_have_been_banned() {
     assert_eq!(told[0]["failures"], 5);
 }
 
+#[test]
+fn counts_the_dates_of_each_pattern_as_fail2ban_regex_does() {
+    if !has("fail2ban-regex") {
+        return skip("fail2ban is not installed");
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let log = temp.path().join("log");
+    let mixed = "2026-11-22 06:32:09 out 192.0.2.1\n[22/Nov/2026:06:32:10 +0000] out 192.0.2.1\n\
+                 1795325531 out 192.0.2.1\nno date out 192.0.2.1\n";
+    fs::write(&log, AUTH_LOG.repeat(3) + mixed + AUTH_LOG).unwrap();
+    let counts = |command: &mut Command| {
+        let output = command.arg(&log).arg("^.* <HOST>").output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let (_, said) = said.split_once("Date template hits:").unwrap();
+        let (told, _) = said.split_once("`-").unwrap();
+        let counts = told.lines().filter_map(|line| line.strip_prefix("|  [")?.split(']').next());
+        counts.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let ours = counts(built_in(temp.path()).arg("regex"));
+    assert_eq!(ours, counts(&mut Command::new("fail2ban-regex")));
+    assert_eq!(ours.len(), 4, "{ours:?}");
+}
+
 /// The short form of `bench/detection.py`: the same lines, by the same filters, in both programs.
 #[test]
 fn agrees_with_fail2ban_regex_line_by_line() {

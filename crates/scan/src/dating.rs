@@ -104,6 +104,11 @@ impl Dating {
         whole(text, When::Own(moment))
     }
 
+    /// The templates that told dates, with how many.
+    pub(crate) fn hits(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.detector.hits()
+    }
+
     /// Searches for dates that were given up.
     pub(crate) fn n_exceeded(&self) -> u64 {
         self.budget.n_exceeded_ever

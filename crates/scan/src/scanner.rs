@@ -226,6 +226,12 @@ impl Scanner {
         &mut self.member.settings
     }
 
+    /// The patterns that dates were read by, those that are tried first before the others, and how
+    /// many dates by each.
+    pub fn dates(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.dating.hits()
+    }
+
     /// What it counted.
     pub fn statistics(&self) -> Statistics {
         self.member.statistics(&self.dating)

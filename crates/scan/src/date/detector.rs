@@ -254,6 +254,12 @@ impl Detector {
         }
     }
 
+    /// The templates that told dates, in the order in which they are tried by now, with how many.
+    pub(crate) fn hits(&self) -> impl Iterator<Item = (u32, &str)> {
+        let won = self.slots.iter().filter(|slot| slot.n_won > 0);
+        won.map(|slot| (slot.n_won, slot.template.name.as_str()))
+    }
+
     /// Finds the date of `line`.
     pub(crate) fn find(
         &mut self,
