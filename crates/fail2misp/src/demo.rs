@@ -158,6 +158,7 @@ fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Gua
             state: Some(state),
             socket: Some(socket),
             firewall,
+            block_limits: guard::Limits::default(),
             clock: guard::Clock::system(),
             purge_age: guard::store::PURGE_AGE,
             fail2ban_socket: None,

@@ -161,6 +161,7 @@ fn guard_setup(
         state,
         socket: (!is_dry).then(|| folders.guard_socket()),
         firewall: firewall::open(choice),
+        block_limits: guard::Limits::default(),
         clock: guard::Clock::system(),
         purge_age,
         fail2ban_socket,

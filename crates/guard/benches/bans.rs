@@ -161,6 +161,7 @@ fn start(folder: &Path, firewall: impl Firewall + 'static) -> (Guard, File) {
         state: Some(folder.join("guard")),
         socket: None,
         firewall: Box::new(firewall),
+        block_limits: guard::Limits::default(),
         clock: Clock::utc(),
         purge_age: guard::store::PURGE_AGE,
         fail2ban_socket: None,

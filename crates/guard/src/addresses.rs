@@ -6,14 +6,18 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+/// The state of a connection that is established (`TCP_ESTABLISHED`).
+const ESTABLISHED: &str = "01";
+
+/// Where sshd listens unless its configuration says otherwise.
+const SSH_PORT: u16 = 22;
 
 use jail::Subject;
 
 /// The addresses that are this host's now; none where the kernel does not tell.
 pub fn own() -> Vec<IpAddr> {
-    // A kernel without IPv6 lacks the second file.
-    let read =
-        |file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
     let mut addrs: Vec<IpAddr> = local_of_fib_trie(&read("fib_trie")).map(IpAddr::V4).collect();
     addrs.extend(of_if_inet6(&read("if_inet6")).map(IpAddr::V6));
     addrs.sort_unstable();
@@ -21,12 +25,15 @@ pub fn own() -> Vec<IpAddr> {
     addrs
 }
 
-/// Where established connections to this host's port 22 come from; none where the kernel does not
+/// Where established connections to this host's sshd come from; none where the kernel does not
 /// tell.
 pub(crate) fn of_sessions() -> Vec<IpAddr> {
-    let read =
-        |file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-    of_tcp(&read("tcp")).chain(of_tcp(&read("tcp6"))).collect::<Vec<_>>()
+    let ports = ssh_ports();
+    let mut addrs: Vec<IpAddr> = peers(&read("tcp"), &ports).collect();
+    addrs.extend(peers(&read("tcp6"), &ports));
+    addrs.sort_unstable();
+    addrs.dedup();
+    addrs
 }
 
 /// Whether `addr` is `subject`, or lies in it.
@@ -38,31 +45,65 @@ pub(crate) fn is_in(addr: &IpAddr, subject: &Subject) -> bool {
     }
 }
 
-/// The far ends of connections that are established (`01`) with a local port 22 (`0016`): second
-/// to fourth word of each line, an address as words of 32 bits in the host's order.
-fn of_tcp(table: &str) -> impl Iterator<Item = IpAddr> {
+/// A table of the kernel's; empty where it is absent, as those of IPv6 may be.
+fn read(file: &str) -> String {
+    fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default()
+}
+
+/// The ports in the configuration of sshd, whose drop-ins it reads first.
+fn ssh_ports() -> Vec<u16> {
+    let mut files = vec![PathBuf::from("/etc/ssh/sshd_config")];
+    // Without that folder there are no drop-ins.
+    let folder = fs::read_dir("/etc/ssh/sshd_config.d").into_iter().flatten();
+    files.extend(folder.flatten().map(|file| file.path()));
+    // What this user may not read names no port.
+    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+    let mut ports: Vec<u16> = texts.flat_map(|text| ports_of(&text)).collect();
+    if ports.is_empty() {
+        ports.push(SSH_PORT);
+    }
+    ports
+}
+
+/// `Port 22` and `ListenAddress 192.0.2.1:22` of sshd_config(5).
+fn ports_of(text: &str) -> Vec<u16> {
+    let port = |line: &str| {
+        let (word, value) = line.trim().split_once(char::is_whitespace)?;
+        let value = match word.to_ascii_lowercase().as_str() {
+            "port" => value,
+            "listenaddress" if value.contains("]:") || value.matches(':').count() == 1 => {
+                value.rsplit_once(':')?.1
+            }
+            _ => return None,
+        };
+        value.split_whitespace().next()?.parse().ok()
+    };
+    text.lines().filter_map(port).collect()
+}
+
+/// The peers of established connections to one of `ports`.
+///
+/// `sl local_address rem_address st …`, an address as its words of four bytes in the host's order.
+fn peers(table: &str, ports: &[u16]) -> impl Iterator<Item = IpAddr> {
     table.lines().filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
-        let (local, remote, state) = (words.next()?, words.next()?, words.next()?);
-        let (addr, _port) = remote.split_once(':')?;
-        let is_session = local.ends_with(":0016") && state == "01";
-        is_session.then(|| of_words(addr))?
+        let (local, peer, state) = (words.next()?, words.next()?, words.next()?);
+        let (_, port) = local.split_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        (state == ESTABLISHED && ports.contains(&port)).then(|| address(peer.split_once(':')?.0))?
     })
 }
 
-fn of_words(digits: &str) -> Option<IpAddr> {
-    let word = |at: usize| u32::from_str_radix(digits.get(at..at + 8)?, 16).ok();
-    Some(match digits.len() {
-        8 => IpAddr::from(word(0)?.to_ne_bytes()),
-        32 => {
-            let mut bytes = [0; 16];
-            for (n, part) in bytes.chunks_exact_mut(4).enumerate() {
-                part.copy_from_slice(&word(8 * n)?.to_ne_bytes());
-            }
-            IpAddr::from(bytes).to_canonical()
-        }
-        _ => return None,
-    })
+fn address(digits: &str) -> Option<IpAddr> {
+    let words = digits.as_bytes().chunks(8).map(|word| {
+        let word = u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    });
+    let bytes = words.collect::<Option<Vec<_>>>()?.concat();
+    match bytes.len() {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        _ => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical()),
+    }
 }
 
 /// Every address that is followed by `/32 host LOCAL`.
@@ -106,7 +147,7 @@ mod tests {
             1: 020200C0:0016 070200C0:CB20 01 0\n   \
             2: 020200C0:0050 080200C0:CB20 01 0\n   \
             3: 0000000000000000FFFF0000020200C0:0016 0000000000000000FFFF0000090200C0:CB20 01 0\n";
-        let addrs: Vec<_> = of_tcp(table).map(|it| it.to_string()).collect();
+        let addrs: Vec<_> = peers(table, &[22]).map(|it| it.to_string()).collect();
         if little {
             assert_eq!(addrs, ["192.0.2.7", "192.0.2.9"]);
         }

@@ -15,6 +15,7 @@ use control::{Caller, Refusal};
 use jail::Subject;
 
 use crate::addresses;
+use crate::block_list::BlockLists;
 use crate::event::Event;
 use crate::program::Program;
 use crate::roster::Roster;
@@ -66,6 +67,7 @@ pub(crate) struct Desk {
     pub(crate) feed: Arc<Feed>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) program: Option<Arc<dyn Program>>,
+    pub(crate) lists: BlockLists,
 }
 
 impl Desk {
@@ -77,6 +79,7 @@ impl Desk {
     ) -> Result<GuardAnswer, Refusal> {
         match request {
             GuardRequest::Ping => Ok(GuardAnswer::Pong),
+            GuardRequest::BlockList(step) => self.lists.ask(step).map(GuardAnswer::BlockList),
             GuardRequest::Config(request) => self.configure(request),
             GuardRequest::BansSince { after, wait_ms, .. } => {
                 let patience = Duration::from_millis(wait_ms.into()).min(MAX_WAIT);

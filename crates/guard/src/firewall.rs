@@ -87,7 +87,7 @@ pub struct Dropped {
 }
 
 /// Whether a target is one address alone.
-fn is_address(target: &IpNet) -> bool {
+pub(crate) fn is_address(target: &IpNet) -> bool {
     target.prefix_len() == target.max_prefix_len()
 }
 

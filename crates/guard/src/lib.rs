@@ -15,12 +15,14 @@
 //! | `answer` | the control socket | one a connection |
 //! | `command` | the commands of `action.d` that guard does not do itself | `guard-actions`, one a jail |
 //! | [`firewall`] | the bans in the kernel | `guard` |
+//! | `block_list` | what exchange wants blocked: in the kernel, on the disk | `guard-lists` |
 //! | [`store`] | the bans on the disk | `guard` |
 //!
 //! They do not know each other; they meet in the loop. [`Guard::start`] starts it all.
 
 pub mod addresses;
 mod answer;
+mod block_list;
 mod clock;
 mod command;
 mod docker;
@@ -42,6 +44,7 @@ mod start;
 pub mod store;
 mod words;
 
+pub use block_list::Limits;
 pub use clock::Clock;
 pub use firewall::{Firewall, FirewallError, Ipset, Memory, Nft};
 pub use program::Program;

@@ -30,6 +30,7 @@ use jail::{Ban, Subject};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::answer::Feed;
+use crate::block_list::BlockLists;
 use crate::clock::Clock;
 use crate::command::{Counts, IgnoreCommand, Order, Queue};
 use crate::event::Event;
@@ -139,6 +140,8 @@ pub(crate) struct Run {
     store: Store,
     past: Past,
     firewall: Box<dyn Firewall>,
+    /// Who is told whom the jails ignore.
+    lists: BlockLists,
     clock: Clock,
     feed: Arc<Feed>,
     inbox: SyncSender<Event>,
@@ -166,11 +169,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    #[expect(clippy::too_many_arguments, reason = "each is another room's end, held from then on")]
     pub(crate) fn new(
         jails: Vec<Ready>,
         disabled: Vec<DisabledJail>,
         store: Store,
         firewall: Box<dyn Firewall>,
+        lists: BlockLists,
         clock: Clock,
         feed: Arc<Feed>,
         inbox: SyncSender<Event>,
@@ -192,6 +197,7 @@ impl Run {
             past: store.history()?,
             store,
             firewall,
+            lists,
             feed,
             inbox,
             started: clock.now(),
@@ -375,6 +381,7 @@ impl Run {
             }
             Event::Resolved { name, addrs } => {
                 self.judge.handle(judge::Event::Resolved { name, addrs }, now);
+                self.lists.ignore(self.judge.ignored());
             }
             Event::Judged { failure, reading, is_ignored } => {
                 self.judged(failure, reading, is_ignored, now);

@@ -13,6 +13,7 @@ use jail::config::Jail;
 use jiff::SignedDuration;
 
 use crate::answer::{Desk, Feed};
+use crate::block_list::{BlockLists, Limits};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::firewall::{Firewall, FirewallError};
@@ -41,6 +42,8 @@ pub struct Setup {
     pub fail2ban_socket: Option<PathBuf>,
     /// What holds the bans. [`crate::Memory`] makes a dry run.
     pub firewall: Box<dyn Firewall>,
+    /// What is taken of block lists.
+    pub block_limits: Limits,
     /// What time it is.
     pub clock: Clock,
     /// How long after a ban of thrice its length it is forgotten that there was one: fail2ban's
@@ -119,6 +122,7 @@ impl Guard {
             socket,
             fail2ban_socket,
             mut firewall,
+            block_limits,
             clock,
             purge_age,
             protect_sessions,
@@ -138,11 +142,13 @@ impl Guard {
         let (inbox, events) = sync_channel(MAX_INBOX);
         let feed = Arc::new(Feed::default());
         let roster = Arc::new(Roster::new(&ready, inbox.clone(), program.clone()));
+        let (lists, keeper) = BlockLists::start(state.as_deref(), firewall.beside(), block_limits)?;
         let desk = Arc::new(Desk {
             inbox: inbox.clone(),
             feed: Arc::clone(&feed),
             roster: Arc::clone(&roster),
             program,
+            lists: lists.clone(),
         });
         let mut servers = Vec::new();
         if let Some(path) = socket {
@@ -163,6 +169,7 @@ impl Guard {
             disabled,
             store,
             firewall,
+            lists.clone(),
             clock.clone(),
             Arc::clone(&feed),
             inbox.clone(),
@@ -182,6 +189,9 @@ impl Guard {
                 drop(events);
                 roster.end();
                 run.end(end);
+                lists.stop(end);
+                // A panic of it has been said by the panic itself.
+                let _ = keeper.join();
             }
         };
         let thread = thread::Builder::new().name("guard".to_owned()).spawn(work)?;

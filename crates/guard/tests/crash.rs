@@ -21,7 +21,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use control::guard::GuardClient;
-use guard::{Clock, Firewall, Guard, Memory, Nft, Setup};
+use guard::{Clock, Firewall, Guard, Limits, Memory, Nft, Setup};
 use jail::{Ban, NumberedBan, Subject};
 use jiff::Timestamp;
 
@@ -56,6 +56,7 @@ fn setup(folder: &Path, name: &str, firewall: Box<dyn Firewall>) -> Setup {
         state: Some(folder.join(format!("state-{name}"))),
         socket: Some(socket(folder, name)),
         firewall,
+        block_limits: Limits::default(),
         clock: Clock::utc(),
         purge_age: guard::store::PURGE_AGE,
         fail2ban_socket: None,

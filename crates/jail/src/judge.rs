@@ -15,6 +15,7 @@ mod standing;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config;
@@ -323,6 +324,13 @@ impl Judge {
         let names = self.jails.values().flat_map(|court| court.ignore.names());
         let names: BTreeSet<&str> = names.collect();
         names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Every address and prefix in `ignoreip` of any jail, as far as its names are resolved and its
+    /// files are read.
+    pub fn ignored(&self) -> Vec<IpNet> {
+        let nets = self.jails.values().flat_map(|court| court.ignore.nets(&self.known.resolved));
+        nets.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The files in `ignoreip` of all jails (`file:/path`), for whoever can read them. After new

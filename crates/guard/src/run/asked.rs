@@ -44,7 +44,7 @@ impl Run {
             GuardRequest::Metrics => Ok(GuardAnswer::Metrics(self.metrics(now))),
             GuardRequest::Failure(failure) => self.reported(failure, now),
             GuardRequest::BlockList(_) => {
-                Err(Refusal::Failed("this release takes no block list yet".to_owned()))
+                Err(Refusal::Failed("block lists are their keeper's".to_owned()))
             }
             GuardRequest::Attempt { jail, subject, matches } => {
                 self.attempt(jail, subject, matches, now)

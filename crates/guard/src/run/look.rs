@@ -56,6 +56,7 @@ impl Run {
                 ),
             }
         }
+        self.lists.ignore(self.judge.ignored());
     }
 
     fn look_at_firewall(&mut self) -> Result<(), FirewallError> {

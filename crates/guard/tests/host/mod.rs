@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use control::guard::{GuardClient, GuardStatus};
-use guard::{Clock, Firewall, Guard, Memory, Setup};
+use guard::{Clock, Firewall, Guard, Limits, Memory, Setup};
 use jail::config::Jail;
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -45,6 +45,7 @@ impl Host {
             state: Some(self.path("state/guard")),
             socket: Some(self.path("run/control.sock")),
             firewall: Box::new(firewall),
+            block_limits: Limits::default(),
             clock: Clock::utc(),
             purge_age: guard::store::PURGE_AGE,
             fail2ban_socket: None,

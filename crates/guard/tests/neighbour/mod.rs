@@ -1,6 +1,9 @@
 //! A second network namespace, to send packets from.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::time::Duration;
 use std::{io, thread};
@@ -57,10 +60,14 @@ impl Neighbour {
         self.connect(source, port, SAID_AFTER)
     }
 
+    /// A connection from `source` to `port` here that stays open.
+    pub(crate) fn stays(&self, source: &str, port: u16) -> OwnedFd {
+        let (source, here) = addresses(source, port);
+        self.within(move || connect(source, here, SAID_AFTER)).expect("it opens")
+    }
+
     fn connect(&self, source: &str, port: u16, patience: Duration) -> Option<io::ErrorKind> {
-        let source: IpAddr = source.parse().expect("the row holds an address");
-        let here = if source.is_ipv4() { "10.9.0.1" } else { "fd00:9::1" };
-        let here = SocketAddr::new(here.parse().expect("an address"), port);
+        let (source, here) = addresses(source, port);
         self.within(move || connect(source, here, patience).err().map(|error| error.kind()))
     }
 
@@ -72,11 +79,18 @@ impl Neighbour {
     }
 }
 
-fn connect(source: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<()> {
+fn addresses(source: &str, port: u16) -> (IpAddr, SocketAddr) {
+    let source: IpAddr = source.parse().expect("the row holds an address");
+    let here = if source.is_ipv4() { "10.9.0.1" } else { "fd00:9::1" };
+    (source, SocketAddr::new(here.parse().expect("an address"), port))
+}
+
+fn connect(source: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<OwnedFd> {
     let family = if source.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     // connect(2) keeps to the time limit of sending.
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
     rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
-    Ok(rustix::net::connect(&socket, &to)?)
+    rustix::net::connect(&socket, &to)?;
+    Ok(socket)
 }

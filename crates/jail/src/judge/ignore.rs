@@ -45,6 +45,15 @@ impl IgnoreList {
         self.names.iter().chain(of_files).map(String::as_str).collect()
     }
 
+    /// The addresses and prefixes, those of names and files among them.
+    pub(super) fn nets(&self, resolved: &HashMap<String, Vec<IpAddr>>) -> Vec<IpNet> {
+        let named = self.names.iter().filter_map(|name| resolved.get(name)).flatten();
+        let mut nets = self.nets.clone();
+        nets.extend(self.addrs.iter().chain(named).map(|addr| IpNet::from(*addr)));
+        nets.extend(self.files.iter().flat_map(|(_, list)| list.nets(resolved)));
+        nets
+    }
+
     /// The files to be read.
     pub(super) fn files(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|(path, _)| path.as_str())
