@@ -68,8 +68,8 @@ impl Expression {
         &self.names
     }
 
-    /// What a text must hold for the expression to match it.
-    pub(crate) fn required(&self) -> Option<Required> {
+    /// What a text must hold for the expression to match it, the best first.
+    pub(crate) fn required(&self) -> Vec<Required> {
         literal::required(&self.root)
     }
 

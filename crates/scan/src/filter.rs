@@ -8,13 +8,12 @@ use jiff::tz::TimeZone;
 use crate::date::{Clock, DatePatterns, Years, offset_minutes};
 use crate::dating::{Dating, When};
 use crate::encoding::Encoding;
-use crate::expression::literal::Required;
 use crate::expression::syntax::{SyntaxError, localise_flags};
 use crate::expression::tags::{self, Names};
 use crate::expression::{Expression, Subject};
 use crate::fields::{FieldNames, Groups, tells_id};
 use crate::scanner::without_end;
-use crate::sieve::Sieve;
+use crate::sieve::{Needs, Sieve};
 
 /// The year in which filters are compiled where nobody says it: that of this release.
 const DEFAULT_YEAR: i16 = 2026;
@@ -229,13 +228,15 @@ impl Filter {
 
     /// What a line must hold for each expression to matter, `failregex` first, then
     /// `ignoreregex`.
-    pub(crate) fn required(&self) -> Vec<Option<Required>> {
-        let prefix = self.prefix.as_ref().and_then(|prefix| prefix.expression.required());
+    pub(crate) fn required(&self) -> Vec<Needs> {
+        let prefix = self.prefix.as_ref().map(|prefix| prefix.expression.required());
+        let prefix = prefix.unwrap_or_default();
         let failures = self.failures.iter();
-        let failures = failures.map(|rule| rule.expression.required().or_else(|| prefix.clone()));
+        let failures = failures.map(|rule| Needs::of(rule.expression.required(), &prefix));
         // Those that only withdraw a failure are of no interest without one.
         let ignored = self.ignored.iter().filter(|_| self.ignores_first());
-        failures.chain(ignored.map(|rule| rule.expression.required())).collect()
+        let ignored = ignored.map(|rule| Needs::of(rule.expression.required(), &[]));
+        failures.chain(ignored).collect()
     }
 
     /// The date that `line` bears by this filter, whatever lines came before it; `None` where it
@@ -258,7 +259,7 @@ impl Filter {
     /// that a match must hold: they make a filter slow.
     pub fn unsieved(&self) -> Vec<usize> {
         let required = self.required();
-        (0..self.failures.len()).filter(|&index| required[index].is_none()).collect()
+        (0..self.failures.len()).filter(|&index| required[index].best.is_none()).collect()
     }
 
     /// Whether `ignoreregex` is looked at before `failregex`, and not after it: where it saves

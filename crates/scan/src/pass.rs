@@ -12,7 +12,7 @@ use crate::expression::Subject;
 use crate::filter::Filter;
 use crate::scanner::{Member, Outcome, Settings, Statistics, without_end};
 use crate::search::Reach;
-use crate::sieve::{Rules, Sieve};
+use crate::sieve::{Rules, Sieve, Wanted};
 
 /// Several filters at work on one log.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Group {
     /// Places in `Pass::members`; the first one says how lines are dated.
     members: Vec<usize>,
     sieve: Sieve,
-    wanted: Vec<Rules>,
+    wanted: Wanted,
     /// The line without its date; kept for its memory.
     text: String,
     /// What became of the line in one filter; kept for its memory.
@@ -120,7 +120,7 @@ impl Group {
         Self {
             dating: Dating::new(&all[members[0]].filter.dates),
             sieve: Sieve::new(&required),
-            wanted: vec![Rules::ALL; members.len()],
+            wanted: Wanted::all(members.len()),
             members,
             text: String::new(),
             found: Vec::new(),
@@ -138,7 +138,7 @@ impl Group {
         self.text.clear();
         self.text.extend([dated.before, dated.after, "\n"]);
         self.sieve.sift(self.text.as_bytes(), &mut self.wanted);
-        for (&place, &wanted) in self.members.iter().zip(&self.wanted) {
+        for (&place, &wanted) in self.members.iter().zip(&self.wanted.rules) {
             let member = &mut all[place];
             let wanted = if member.filter.sieves() { wanted } else { Rules::ALL };
             if wanted.is_empty() {

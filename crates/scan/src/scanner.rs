@@ -12,7 +12,7 @@ use crate::expression::Subject;
 use crate::filter::Filter;
 use crate::matcher::{Line, Matcher};
 use crate::search::{Findings, Reach};
-use crate::sieve::Rules;
+use crate::sieve::{Rules, Wanted};
 use crate::skim::{DatedLine, Form, Note, Part, Skimmed, Skimmer};
 
 /// A failure as the filter sees it.
@@ -125,6 +125,7 @@ pub struct Scanner {
     dating: Dating,
     /// The line without its date; kept for its memory.
     text: String,
+    wanted: Wanted,
     /// What became of the last line; kept for its memory.
     found: Vec<Outcome>,
 }
@@ -134,7 +135,7 @@ impl Scanner {
     pub fn new(filter: Arc<Filter>, settings: Settings) -> Self {
         let dating = Dating::new(&filter.dates);
         let member = Member::new(filter, settings);
-        Self { member, dating, text: String::new(), found: Vec::new() }
+        Self { member, dating, text: String::new(), wanted: Wanted::all(1), found: Vec::new() }
     }
 
     /// Looks at a line, with or without its end, at the time it is `now`.
@@ -188,12 +189,13 @@ impl Scanner {
                     self.pass(*n_lines, piece, skimmed, last);
                     told(Told::Missed { lines, n_lines: *n_lines })?;
                 }
-                Note::Found { line, parts, .. } if skimmed.form == self.form() => {
+                Note::Found { line, parts, text, .. } if skimmed.form == self.form() => {
                     self.pass(1, piece, skimmed, line);
                     self.found.clear();
+                    let date = self.dating.last_text();
                     for part in &skimmed.parts[parts.clone()] {
-                        let Self { member, text, found, .. } = self;
-                        member.tell(piece, skimmed, line, part, text, found);
+                        let text = &skimmed.texts[text.clone()];
+                        self.member.tell(text, date, skimmed, line, part, &mut self.found);
                     }
                     let line = lines.strip_suffix(b"\n").unwrap_or(lines);
                     told(Told::Line { line, outcomes: &mut self.found })?;
@@ -238,7 +240,7 @@ impl Scanner {
     }
 
     fn look(&mut self, line: &[u8], at: Option<Timestamp>, now: Timestamp, reach: Reach) {
-        let Self { member, dating, text, found } = self;
+        let Self { member, dating, text, wanted, found } = self;
         found.clear();
         member.begin();
         let filter = Arc::clone(&member.filter);
@@ -249,12 +251,12 @@ impl Scanner {
         };
         text.clear();
         text.extend([dated.before, dated.after, "\n"]);
-        let mut wanted = [Rules::ALL];
         if filter.sieves() {
-            filter.sieve.sift(text.as_bytes(), &mut wanted);
+            filter.sieve.sift(text.as_bytes(), wanted);
         }
-        if !wanted[0].is_empty() {
-            member.find(dated, dating.last_text(), text, wanted[0], (now, reach), found);
+        let wanted = wanted.rules[0];
+        if !wanted.is_empty() {
+            member.find(dated, dating.last_text(), text, wanted, (now, reach), found);
         }
     }
 }
@@ -289,28 +291,24 @@ impl Member {
         Statistics { n_lines: self.n_lines, n_exceeded }
     }
 
-    /// Goes on with what a skim found in a line.
+    /// Goes on with what a skim found in a line, of which `text` is what is left without its date.
     pub(crate) fn tell(
         &mut self,
-        piece: &[u8],
+        text: &str,
+        date: &str,
         skimmed: &Skimmed,
         line: &DatedLine,
         part: &Part,
-        text: &mut String,
         found: &mut Vec<Outcome>,
     ) {
         self.matcher.search.budget.n_exceeded_ever += part.n_exceeded;
         let stamp = &skimmed.stamps[line.stamp];
-        let Ok(whole) = str::from_utf8(&piece[line.line.clone()]) else { return };
-        let (before, rest) = whole.split_at(line.from);
-        let (date, after) = rest.split_at(stamp.n_bytes);
-        text.clear();
-        text.extend([before, after, "\n"]);
-        let Settings { raw, evidence, .. } = self.settings;
+        let (before, after) = text.strip_suffix('\n').unwrap_or(text).split_at(line.from);
         let dated = Dated { before, date, after, when: When::Own(stamp.moment) };
         let time = stamp.time.map(|time| (time, true));
         let (now, reach) = (skimmed.now, skimmed.reach);
-        let line = Line { dated, last_text: "", time, now, reach, raw, evidence };
+        let Settings { raw, evidence, .. } = self.settings;
+        let line = Line { dated, last_text: date, time, now, reach, raw, evidence };
         let Findings { list, spans } = &skimmed.findings;
         self.matcher.tell(line, text, &list[part.found.clone()], spans, found);
     }

@@ -11,6 +11,9 @@ use crate::expression::literal::Required;
 /// Expressions of a filter that are told apart; further ones count as always wanted.
 const MOST_RULES: usize = 128;
 
+/// A second look at a line pays where it chooses as well as this.
+const LEAST_SECOND_WORTH: f32 = 6.0;
+
 /// A set of the expressions of one filter, `failregex` first, then `ignoreregex`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Rules(u128);
@@ -79,9 +82,93 @@ impl Finder {
     }
 }
 
-/// The literals of one or more filters.
+/// What a text must hold for an expression to match it: a literal of each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Needs {
+    /// Those that choose best.
+    pub(crate) best: Option<Required>,
+    /// Those that choose best of the others.
+    second: Option<Required>,
+}
+
+impl Needs {
+    /// Of an expression that needs `own`, behind a `prefregex` that needs `prefix`; the best of
+    /// each are first.
+    pub(crate) fn of(own: Vec<Required>, prefix: &[Required]) -> Self {
+        let worth = |it: &Option<Required>| it.as_ref().map_or(0.0, Required::worth);
+        let mut own = own.into_iter();
+        let (own, more_own) = (own.next(), own.next());
+        let (prefix, more_prefix) = (prefix.first().cloned(), prefix.get(1).cloned());
+        let (best, [one, other]) = match worth(&own) >= worth(&prefix) {
+            true => (own, [prefix, more_own]),
+            false => (prefix, [own, more_prefix]),
+        };
+        let second = if worth(&one) >= worth(&other) { one } else { other };
+        Self { best, second: second.filter(|it| it.worth() >= LEAST_SECOND_WORTH) }
+    }
+}
+
+/// Finds what of one or more filters may match a text.
 #[derive(Debug, Default)]
 pub(crate) struct Sieve {
+    best: Layer,
+    second: Layer,
+}
+
+/// What of each filter may match a text.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Filter by filter.
+    pub(crate) rules: Vec<Rules>,
+    /// What passed the second layer; kept for its memory.
+    second: Vec<Rules>,
+}
+
+impl Wanted {
+    /// All of so many filters.
+    pub(crate) fn all(n_filters: usize) -> Self {
+        Self { rules: vec![Rules::ALL; n_filters], second: vec![Rules::ALL; n_filters] }
+    }
+}
+
+impl Sieve {
+    /// A sieve for filters, each given as what its expressions need.
+    pub(crate) fn new(filters: &[Vec<Needs>]) -> Self {
+        let layer = |of: fn(&Needs) -> Option<&Required>| {
+            let filters = filters.iter().map(|needs| needs.iter().map(of).collect());
+            Layer::new(&filters.collect::<Vec<_>>())
+        };
+        Self { best: layer(|it| it.best.as_ref()), second: layer(|it| it.second.as_ref()) }
+    }
+
+    /// Tells what of each filter may match `text`.
+    pub(crate) fn sift(&self, text: &[u8], wanted: &mut Wanted) {
+        let Wanted { rules, second } = wanted;
+        self.best.sift(text, rules);
+        if matches!(self.second.finder, Finder::Nothing) || rules.iter().all(|it| it.is_empty()) {
+            return;
+        }
+        self.second.sift(text, second);
+        rules.iter_mut().zip(second).for_each(|(rules, second)| rules.0 &= second.0);
+    }
+
+    /// The place of a literal in `piece`, from byte `start` on, in the first line that may be
+    /// wanted.
+    pub(crate) fn first(&self, piece: &[u8], start: usize) -> Option<usize> {
+        self.best.first(piece, start)
+    }
+
+    /// Whether lines are wanted that hold no literal as they stand: those of any kind, or those
+    /// in whose midst `[` and `]` come together where a date is cut out.
+    pub(crate) fn wants_more(&self, cuts_inside: bool) -> bool {
+        self.best.always.iter().any(|rules| !rules.is_empty())
+            || (cuts_inside && self.best.literals.iter().any(|literal| literal.contains("[]")))
+    }
+}
+
+/// One literal set for each expression of one or more filters.
+#[derive(Debug, Default)]
+struct Layer {
     finder: Finder,
     literals: Vec<String>,
     /// Literal by literal: who needs it, or another that begins it.
@@ -90,9 +177,9 @@ pub(crate) struct Sieve {
     always: Vec<Rules>,
 }
 
-impl Sieve {
-    /// A sieve for filters, each given as what its expressions require.
-    pub(crate) fn new(filters: &[Vec<Option<Required>>]) -> Self {
+impl Layer {
+    /// For filters, each given as what its expressions require.
+    fn new(filters: &[Vec<Option<&Required>>]) -> Self {
         let mut literals: Vec<String> = Vec::new();
         let mut owners: Vec<Vec<Owner>> = Vec::new();
         let mut caseless = false;
@@ -131,7 +218,7 @@ impl Sieve {
     }
 
     /// Writes what of each filter may match `text` to `wanted`.
-    pub(crate) fn sift(&self, text: &[u8], wanted: &mut [Rules]) {
+    fn sift(&self, text: &[u8], wanted: &mut [Rules]) {
         wanted.copy_from_slice(&self.always);
         match &self.finder {
             Finder::Nothing => {}
@@ -150,9 +237,7 @@ impl Sieve {
         }
     }
 
-    /// The place of a literal in `piece`, from byte `start` on: of one in the first line that
-    /// holds any.
-    pub(crate) fn first(&self, piece: &[u8], start: usize) -> Option<usize> {
+    fn first(&self, piece: &[u8], start: usize) -> Option<usize> {
         let rest = Span::from(start..piece.len());
         match &self.finder {
             Finder::Nothing => None,
@@ -161,13 +246,6 @@ impl Sieve {
                 automaton.find(Input::new(piece).span(rest)).map(|found| found.start())
             }
         }
-    }
-
-    /// Whether lines are wanted that hold no literal as they stand: those of any kind, or those
-    /// in whose midst `[` and `]` come together where a date is cut out.
-    pub(crate) fn wants_more(&self, cuts_inside: bool) -> bool {
-        self.always.iter().any(|rules| !rules.is_empty())
-            || (cuts_inside && self.literals.iter().any(|literal| literal.contains("[]")))
     }
 
     fn want(&self, literal: usize, wanted: &mut [Rules]) {

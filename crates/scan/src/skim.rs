@@ -17,7 +17,7 @@ use crate::date::{Clock, Hot, Moment};
 use crate::filter::Filter;
 use crate::scanner::{Settings, without_end};
 use crate::search::{Findings, Reach, Search};
-use crate::sieve::{Rules, Sieve};
+use crate::sieve::{Sieve, Wanted};
 
 /// How the dates of a log are being read: what a skim must know of the lines before.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -29,9 +29,7 @@ pub struct Skimmer {
     members: Vec<Member>,
     sieve: Arc<Sieve>,
     reach: Reach,
-    /// A line without its date; kept for its memory.
-    text: String,
-    wanted: Vec<Rules>,
+    wanted: Wanted,
 }
 
 /// One of the filters.
@@ -53,6 +51,8 @@ pub struct Skimmed {
     pub(crate) stamps: Vec<Stamp>,
     pub(crate) parts: Vec<Part>,
     pub(crate) findings: Findings,
+    /// The lines in which something was found, without their dates.
+    pub(crate) texts: String,
 }
 
 /// What there is to know of one line or of several in a row.
@@ -60,8 +60,8 @@ pub struct Skimmed {
 pub(crate) enum Note {
     /// These lines have a date, and nothing can be found in them; this is the last of them.
     Missed { lines: Range<usize>, n_lines: u32, last: DatedLine },
-    /// What filters found in a line: places in `Skimmed::parts`.
-    Found { lines: Range<usize>, line: DatedLine, parts: Range<usize> },
+    /// What filters found in a line, which is in `Skimmed::texts`: places in `Skimmed::parts`.
+    Found { lines: Range<usize>, line: DatedLine, parts: Range<usize>, text: Range<usize> },
     /// These lines can be understood only after those before them.
     Unknown { lines: Range<usize> },
 }
@@ -114,7 +114,7 @@ impl Skimmer {
             search: Search::new(Arc::clone(filter)),
         };
         let members: Vec<_> = members.into_iter().map(member).collect();
-        Self { wanted: vec![Rules::ALL; members.len()], members, sieve, reach, text: String::new() }
+        Self { wanted: Wanted::all(members.len()), members, sieve, reach }
     }
 
     /// Looks at `piece`, which ends where a line does, and makes `skimmed` of it. `form` is how the
@@ -178,7 +178,7 @@ impl Skimmer {
         dated: DatedLine,
         skimmed: &mut Skimmed,
     ) {
-        let Self { members, sieve, text, wanted, reach } = self;
+        let Self { members, sieve, wanted, reach } = self;
         let Cow::Borrowed(line) = members[0].filter.encoding.decode(line) else {
             return skimmed.unknown(lines);
         };
@@ -186,11 +186,13 @@ impl Skimmer {
         let clock = members[0].clock(skimmed.now);
         stamp.time = stamp.time.or_else(|| stamp.moment.resolve(clock));
         let Some(time) = stamp.time else { return skimmed.unknown(lines) };
-        text.clear();
-        text.extend([&line[..dated.from], &line[dated.from + stamp.n_bytes..], "\n"]);
-        sieve.sift(text.as_bytes(), wanted);
+        let (before, after) = (&line[..dated.from], &line[dated.from + stamp.n_bytes..]);
+        let text = skimmed.texts.len();
+        skimmed.texts.extend([before, after, "\n"]);
+        let text = text..skimmed.texts.len();
+        sieve.sift(skimmed.texts[text.clone()].as_bytes(), wanted);
         let n_parts = skimmed.parts.len();
-        for (it, wanted) in members.iter_mut().zip(wanted) {
+        for (it, wanted) in members.iter_mut().zip(&wanted.rules) {
             if wanted.is_empty() || it.settings.since.is_some_and(|since| time < since) {
                 continue;
             }
@@ -198,7 +200,8 @@ impl Skimmer {
             let n_found = findings.list.len();
             let n_exceeded = it.search.budget.n_exceeded_ever;
             it.search.budget.refill();
-            it.search.find(text, *wanted, true, *reach, findings);
+            let line = &skimmed.texts[text.clone()];
+            it.search.find(line, *wanted, true, *reach, findings);
             let found = n_found..findings.list.len();
             let n_exceeded = it.search.budget.n_exceeded_ever - n_exceeded;
             if !found.is_empty() || n_exceeded > 0 {
@@ -206,8 +209,11 @@ impl Skimmer {
             }
         }
         match n_parts..skimmed.parts.len() {
-            parts if parts.is_empty() => skimmed.missed(lines, dated),
-            parts => skimmed.notes.push(Note::Found { lines, line: dated, parts }),
+            parts if parts.is_empty() => {
+                skimmed.texts.truncate(text.start);
+                skimmed.missed(lines, dated);
+            }
+            parts => skimmed.notes.push(Note::Found { lines, line: dated, parts, text }),
         }
     }
 }
@@ -224,6 +230,7 @@ impl Skimmed {
         self.stamps.clear();
         self.parts.clear();
         self.findings.clear();
+        self.texts.clear();
     }
 
     fn missed(&mut self, more: Range<usize>, line: DatedLine) {

@@ -15,6 +15,8 @@ const SHORTEST: usize = 3;
 const LONGEST: usize = 12;
 /// Literals below this worth let nearly every line through.
 const LEAST_WORTH: f32 = 2.5;
+/// What a web server's log has in every line.
+const OF_EVERY_REQUEST: [&str; 4] = ["GET", "POST", "HEAD", "HTTP"];
 
 /// Literals of which a matching text holds one at least.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,25 +27,39 @@ pub(crate) struct Required {
 }
 
 impl Required {
-    /// How well the literals choose: the worst of them, less something for each.
-    fn worth(&self) -> f32 {
-        let worst = self.literals.iter().map(|it| worth(it)).fold(f32::INFINITY, f32::min);
-        worst - (self.literals.len() as f32).log2() / 2.0
+    /// How well the literals choose: as one literal does that is as rare as any of them.
+    pub(crate) fn worth(&self) -> f32 {
+        let share = |literal: &String| STEP.powf(-worth(literal));
+        -self.literals.iter().map(share).sum::<f32>().log(STEP)
     }
 }
 
-/// What a text must hold for `node` to match it; `None` where nothing useful is known.
-pub(crate) fn required(node: &Node) -> Option<Required> {
-    let mut found = best(node, false).filter(|found| found.worth() >= LEAST_WORTH)?;
-    found.literals.iter_mut().for_each(|literal| literal.truncate(LONGEST));
-    Some(found)
+/// How much rarer a literal is that is worth 1 more.
+const STEP: f32 = 4.0;
+
+/// What a text must hold for `node` to match it, the best first: one literal of each.
+pub(crate) fn required(node: &Node) -> Vec<Required> {
+    let mut found = all(node, false);
+    found.retain(|it| it.worth() >= LEAST_WORTH && it.literals.len() <= MOST_LITERALS);
+    found.sort_by(|a, b| b.worth().total_cmp(&a.worth()));
+    for it in &mut found {
+        it.literals.iter_mut().for_each(|literal| literal.truncate(LONGEST));
+    }
+    found
 }
 
-fn best(node: &Node, caseless: bool) -> Option<Required> {
-    let mut search = Search { caseless, run: String::new(), best: None };
+fn all(node: &Node, caseless: bool) -> Vec<Required> {
+    let mut search = Search { caseless, run: String::new(), found: Vec::new() };
     search.visit(node);
     search.end_run();
-    search.best.filter(|found| found.literals.len() <= MOST_LITERALS)
+    search.found
+}
+
+/// The first of the best.
+fn best(node: &Node, caseless: bool) -> Option<Required> {
+    let found = all(node, caseless).into_iter();
+    let better = |best: Required, it: Required| if it.worth() > best.worth() { it } else { best };
+    found.reduce(better).filter(|found| found.literals.len() <= MOST_LITERALS)
 }
 
 /// A walk along what must be matched one after the other.
@@ -51,7 +67,7 @@ struct Search {
     caseless: bool,
     /// Characters that follow each other for certain.
     run: String,
-    best: Option<Required>,
+    found: Vec<Required>,
 }
 
 impl Search {
@@ -68,12 +84,12 @@ impl Search {
             }
             // They take no characters, so what is around them stays together.
             Node::Anchor(_) | Node::Look { .. } => {}
-            Node::Case { sensitive, inner } => self.offer(best(inner, !sensitive)),
+            Node::Case { sensitive, inner } => self.offer(all(inner, !sensitive)),
             Node::Choice(branches) => self.offer(union(branches, self.caseless)),
             Node::Conditional { yes, no, .. } => {
                 self.offer(union([&**yes, no], self.caseless));
             }
-            Node::Repeat { least: 1.., inner, .. } => self.offer(best(inner, self.caseless)),
+            Node::Repeat { least: 1.., inner, .. } => self.offer(all(inner, self.caseless)),
             Node::Repeat { .. } => self.end_run(),
             Node::Char(_) | Node::Any | Node::AnyOrLineEnd | Node::Reference(_) => self.end_run(),
         }
@@ -90,22 +106,13 @@ impl Search {
     fn end_run(&mut self) {
         let run = std::mem::take(&mut self.run);
         if run.len() >= SHORTEST {
-            let found = Required { literals: vec![run], caseless: self.caseless };
-            self.take_better(found);
+            self.found.push(Required { literals: vec![run], caseless: self.caseless });
         }
     }
 
-    fn offer(&mut self, found: Option<Required>) {
+    fn offer(&mut self, found: impl IntoIterator<Item = Required>) {
         self.end_run();
-        if let Some(found) = found {
-            self.take_better(found);
-        }
-    }
-
-    fn take_better(&mut self, found: Required) {
-        if self.best.as_ref().is_none_or(|best| found.worth() > best.worth()) {
-            self.best = Some(found);
-        }
+        self.found.extend(found);
     }
 }
 
@@ -129,12 +136,16 @@ fn only_char(class: &Class) -> Option<char> {
 
 /// How rare a literal is, by its letters.
 fn worth(literal: &str) -> f32 {
+    if OF_EVERY_REQUEST.contains(&literal.trim_matches(|it: char| !it.is_ascii_alphabetic())) {
+        return 0.0;
+    }
     let worth = |byte: u8| match byte {
         b' ' => 0.3,
         b'a'..=b'z' => 1.0,
-        b'0'..=b'9' | b'.' | b':' | b'/' => 0.6,
+        b'0'..=b'9' => 0.6,
         b'A'..=b'Z' => 1.4,
-        _ => 1.2,
+        // What parts the words of a line is in every line of some log.
+        _ => 0.4,
     };
     literal.bytes().map(worth).sum()
 }
@@ -147,7 +158,8 @@ mod tests {
     #[track_caller]
     fn check(text: &str, want: &[&str]) {
         let syntax = parse(text, false).map_err(|error| error.to_string());
-        let found = syntax.map(|it| required(&it.root).map(|it| it.literals).unwrap_or_default());
+        let best = |it: Vec<Required>| it.into_iter().next().map(|it| it.literals);
+        let found = syntax.map(|it| best(required(&it.root)).unwrap_or_default());
         assert_eq!(found, Ok(want.iter().map(|&it| it.to_owned()).collect()), "{text}");
     }
 
