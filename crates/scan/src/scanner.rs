@@ -1,5 +1,6 @@
 //! A scanner: one filter at work on one log, and what it remembers between lines.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use crate::filter::Filter;
 use crate::matcher::{Line, Matcher};
 use crate::search::{Findings, Reach};
 use crate::sieve::{Rules, Wanted};
-use crate::skim::{DatedLine, Form, Note, Part, Skimmed, Skimmer};
+use crate::skim::{DatedLine, Form, Note, Skimmed, Skimmer, Stamp};
 
 /// A failure as the filter sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,8 +160,7 @@ impl Scanner {
 
     /// What looks at pieces of the log before [`Scanner::settle`] goes through them in order.
     pub fn skimmer(&self, reach: Reach) -> Skimmer {
-        let Member { filter, settings, .. } = &self.member;
-        Skimmer::new([(filter, settings)], Arc::clone(&filter.sieve), reach)
+        Skimmer::new(Arc::clone(&self.member.filter), self.member.settings.clone(), reach)
     }
 
     /// How the dates of the last lines were read: what the next skim begins with. One that begins
@@ -189,14 +189,13 @@ impl Scanner {
                     self.pass(*n_lines, piece, skimmed, last);
                     told(Told::Missed { lines, n_lines: *n_lines })?;
                 }
-                Note::Found { line, parts, text, .. } if skimmed.form == self.form() => {
+                Note::Found { line, text, found, n_exceeded, .. }
+                    if skimmed.form == self.form() =>
+                {
                     self.pass(1, piece, skimmed, line);
+                    self.member.matcher.search.budget.n_exceeded_ever += n_exceeded;
                     self.found.clear();
-                    let date = self.dating.last_text();
-                    for part in &skimmed.parts[parts.clone()] {
-                        let text = &skimmed.texts[text.clone()];
-                        self.member.tell(text, date, skimmed, line, part, &mut self.found);
-                    }
+                    self.tell(&skimmed.texts[text.clone()], line, found.clone(), skimmed);
                     let line = lines.strip_suffix(b"\n").unwrap_or(lines);
                     told(Told::Line { line, outcomes: &mut self.found })?;
                 }
@@ -216,6 +215,25 @@ impl Scanner {
     fn pass(&mut self, n_lines: u32, piece: &[u8], skimmed: &Skimmed, last: &DatedLine) {
         self.member.n_lines += u64::from(n_lines);
         self.dating.pass(n_lines, piece, last, &skimmed.stamps[last.stamp], skimmed.now);
+    }
+
+    /// Goes on with what a skim found in a line, whose date was read last.
+    fn tell(&mut self, text: &str, line: &DatedLine, found: Range<usize>, skimmed: &Skimmed) {
+        let Stamp { moment, time, .. } = skimmed.stamps[line.stamp];
+        let (before, after) = text.strip_suffix('\n').unwrap_or(text).split_at(line.from);
+        let date = self.dating.last_text();
+        let Settings { raw, evidence, .. } = self.member.settings;
+        let line = Line {
+            dated: Dated { before, date, after, when: When::Own(moment) },
+            last_text: date,
+            time: time.map(|time| (time, true)),
+            now: skimmed.now,
+            reach: skimmed.reach,
+            raw,
+            evidence,
+        };
+        let Findings { list, spans } = &skimmed.findings;
+        self.member.matcher.tell(line, text, &list[found], spans, &mut self.found);
     }
 
     /// The filter it works with.
@@ -289,28 +307,6 @@ impl Member {
     pub(crate) fn statistics(&self, dating: &Dating) -> Statistics {
         let n_exceeded = dating.n_exceeded() + self.matcher.search.budget.n_exceeded_ever;
         Statistics { n_lines: self.n_lines, n_exceeded }
-    }
-
-    /// Goes on with what a skim found in a line, of which `text` is what is left without its date.
-    pub(crate) fn tell(
-        &mut self,
-        text: &str,
-        date: &str,
-        skimmed: &Skimmed,
-        line: &DatedLine,
-        part: &Part,
-        found: &mut Vec<Outcome>,
-    ) {
-        self.matcher.search.budget.n_exceeded_ever += part.n_exceeded;
-        let stamp = &skimmed.stamps[line.stamp];
-        let (before, after) = text.strip_suffix('\n').unwrap_or(text).split_at(line.from);
-        let dated = Dated { before, date, after, when: When::Own(stamp.moment) };
-        let time = stamp.time.map(|time| (time, true));
-        let (now, reach) = (skimmed.now, skimmed.reach);
-        let Settings { raw, evidence, .. } = self.settings;
-        let line = Line { dated, last_text: date, time, now, reach, raw, evidence };
-        let Findings { list, spans } = &skimmed.findings;
-        self.matcher.tell(line, text, &list[part.found.clone()], spans, found);
     }
 
     /// Looks for failures in a line, of which `text` is what is left without its date.

@@ -14,30 +14,24 @@ use jiff::Timestamp;
 use memchr::memchr;
 
 use crate::date::{Clock, Hot, Moment};
+use crate::expression::Budget;
 use crate::filter::Filter;
 use crate::scanner::{Settings, without_end};
 use crate::search::{Findings, Reach, Search};
-use crate::sieve::{Sieve, Wanted};
+use crate::sieve::Wanted;
 
 /// How the dates of a log are being read: what a skim must know of the lines before.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Form(pub(crate) Option<Hot>);
 
-/// Skims the pieces of one log for some filters that date its lines in the same way.
+/// Skims the pieces of one log for one filter.
 #[derive(Debug)]
 pub struct Skimmer {
-    members: Vec<Member>,
-    sieve: Arc<Sieve>,
-    reach: Reach,
-    wanted: Wanted,
-}
-
-/// One of the filters.
-#[derive(Debug)]
-struct Member {
     filter: Arc<Filter>,
     settings: Settings,
     search: Search,
+    reach: Reach,
+    wanted: Wanted,
 }
 
 /// What a skim found in a piece of a log. It may be given to another skim for its memory.
@@ -49,7 +43,6 @@ pub struct Skimmed {
     pub(crate) notes: Vec<Note>,
     /// Dates that differ from the one before.
     pub(crate) stamps: Vec<Stamp>,
-    pub(crate) parts: Vec<Part>,
     pub(crate) findings: Findings,
     /// The lines in which something was found, without their dates.
     pub(crate) texts: String,
@@ -60,8 +53,14 @@ pub struct Skimmed {
 pub(crate) enum Note {
     /// These lines have a date, and nothing can be found in them; this is the last of them.
     Missed { lines: Range<usize>, n_lines: u32, last: DatedLine },
-    /// What filters found in a line, which is in `Skimmed::texts`: places in `Skimmed::parts`.
-    Found { lines: Range<usize>, line: DatedLine, parts: Range<usize>, text: Range<usize> },
+    /// What was found in a line: places in `Skimmed::findings`, and in `Skimmed::texts`.
+    Found {
+        lines: Range<usize>,
+        line: DatedLine,
+        text: Range<usize>,
+        found: Range<usize>,
+        n_exceeded: u64,
+    },
     /// These lines can be understood only after those before them.
     Unknown { lines: Range<usize> },
 }
@@ -94,27 +93,10 @@ pub(crate) struct Stamp {
     pub(crate) time: Option<Timestamp>,
 }
 
-/// What one filter found in a line.
-#[derive(Clone, Debug)]
-pub(crate) struct Part {
-    /// Places in `Skimmed::findings`.
-    pub(crate) found: Range<usize>,
-    pub(crate) n_exceeded: u64,
-}
-
 impl Skimmer {
-    pub(crate) fn new<'m>(
-        members: impl IntoIterator<Item = (&'m Arc<Filter>, &'m Settings)>,
-        sieve: Arc<Sieve>,
-        reach: Reach,
-    ) -> Self {
-        let member = |(filter, settings): (&Arc<Filter>, &Settings)| Member {
-            filter: Arc::clone(filter),
-            settings: settings.clone(),
-            search: Search::new(Arc::clone(filter)),
-        };
-        let members: Vec<_> = members.into_iter().map(member).collect();
-        Self { wanted: Wanted::all(members.len()), members, sieve, reach }
+    pub(crate) fn new(filter: Arc<Filter>, settings: Settings, reach: Reach) -> Self {
+        let search = Search::new(Arc::clone(&filter));
+        Self { filter, settings, search, reach, wanted: Wanted::all(1) }
     }
 
     /// Looks at `piece`, which ends where a line does, and makes `skimmed` of it. `form` is how the
@@ -132,37 +114,37 @@ impl Skimmer {
 
     /// Whether lines can be understood one by one, and an ASCII character is an ASCII byte.
     fn can_skim(&self) -> bool {
-        self.members.iter().all(|it| it.filter.max_lines == 1 && it.filter.encoding.keeps_ascii())
+        self.filter.sieves() && self.filter.encoding.keeps_ascii()
     }
 
     /// The form of the first line: as good as any, where no line was read before.
     fn guess(&self, piece: &[u8]) -> Option<Hot> {
         let line = without_end(&piece[..memchr(b'\n', piece).unwrap_or(piece.len())]);
-        self.members.first()?.filter.dates.hot().find(|hot| hot.read(line).is_some())
+        self.filter.dates.hot().find(|hot| hot.read(line).is_some())
     }
 
     fn skim_lines(&mut self, piece: &[u8], hot: Hot, skimmed: &mut Skimmed) {
-        let sieve = Arc::clone(&self.sieve);
-        let always = sieve.wants_more(hot.cuts_inside());
+        let filter = Arc::clone(&self.filter);
+        let always = filter.sieve.wants_more(hot.cuts_inside());
         let mut reader = StampReader::new(hot);
+        // The place of the next literal, as soon as it is behind the lines that were looked at.
         let mut literal = 0;
         let mut start = 0;
         while start < piece.len() {
             let end = memchr(b'\n', &piece[start..]).map_or(piece.len(), |len| start + len);
             if literal <= start && !always {
-                literal = sieve.first(piece, start).unwrap_or(piece.len());
+                literal = filter.sieve.first(piece, start).unwrap_or(piece.len());
             }
             let line = without_end(&piece[start..end]);
             let lines = start..piece.len().min(end + 1);
-            let clock = self.members[0].clock(skimmed.now);
-            match reader.read(line, clock, &mut skimmed.stamps) {
+            match reader.read(line, self.clock(skimmed.now), &mut skimmed.stamps) {
                 None => skimmed.unknown(lines),
                 Some((from, stamp)) => {
                     let dated = DatedLine { line: start..start + line.len(), from, stamp };
-                    if !always && literal >= end {
-                        skimmed.missed(lines, dated);
-                    } else {
+                    if always || literal < end {
                         self.search(line, lines, dated, skimmed);
+                    } else {
+                        skimmed.missed(lines, dated);
                     }
                 }
             }
@@ -170,7 +152,7 @@ impl Skimmer {
         }
     }
 
-    /// Searches a line that holds a literal.
+    /// Searches a line that may be wanted.
     fn search(
         &mut self,
         line: &[u8],
@@ -178,47 +160,36 @@ impl Skimmer {
         dated: DatedLine,
         skimmed: &mut Skimmed,
     ) {
-        let Self { members, sieve, wanted, reach } = self;
-        let Cow::Borrowed(line) = members[0].filter.encoding.decode(line) else {
+        let Cow::Borrowed(line) = self.filter.encoding.decode(line) else {
             return skimmed.unknown(lines);
         };
         let stamp = &mut skimmed.stamps[dated.stamp];
-        let clock = members[0].clock(skimmed.now);
-        stamp.time = stamp.time.or_else(|| stamp.moment.resolve(clock));
+        stamp.time = stamp.time.or_else(|| stamp.moment.resolve(self.clock(skimmed.now)));
         let Some(time) = stamp.time else { return skimmed.unknown(lines) };
+        if self.settings.since.is_some_and(|since| time < since) {
+            return skimmed.missed(lines, dated);
+        }
+        let start = skimmed.texts.len();
         let (before, after) = (&line[..dated.from], &line[dated.from + stamp.n_bytes..]);
-        let text = skimmed.texts.len();
         skimmed.texts.extend([before, after, "\n"]);
-        let text = text..skimmed.texts.len();
-        sieve.sift(skimmed.texts[text.clone()].as_bytes(), wanted);
-        let n_parts = skimmed.parts.len();
-        for (it, wanted) in members.iter_mut().zip(&wanted.rules) {
-            if wanted.is_empty() || it.settings.since.is_some_and(|since| time < since) {
-                continue;
-            }
-            let findings = &mut skimmed.findings;
-            let n_found = findings.list.len();
-            let n_exceeded = it.search.budget.n_exceeded_ever;
-            it.search.budget.refill();
-            let line = &skimmed.texts[text.clone()];
-            it.search.find(line, *wanted, true, *reach, findings);
-            let found = n_found..findings.list.len();
-            let n_exceeded = it.search.budget.n_exceeded_ever - n_exceeded;
-            if !found.is_empty() || n_exceeded > 0 {
-                skimmed.parts.push(Part { found, n_exceeded });
-            }
+        let text = &skimmed.texts[start..];
+        self.filter.sieve.sift(text.as_bytes(), &mut self.wanted);
+        let n_found = skimmed.findings.list.len();
+        self.search.budget = Budget::default();
+        let wanted = self.wanted.rules[0];
+        if !wanted.is_empty() {
+            self.search.find(text, wanted, true, self.reach, &mut skimmed.findings);
         }
-        match n_parts..skimmed.parts.len() {
-            parts if parts.is_empty() => {
-                skimmed.texts.truncate(text.start);
-                skimmed.missed(lines, dated);
-            }
-            parts => skimmed.notes.push(Note::Found { lines, line: dated, parts, text }),
+        let found = n_found..skimmed.findings.list.len();
+        let n_exceeded = self.search.budget.n_exceeded_ever;
+        if found.is_empty() && n_exceeded == 0 {
+            skimmed.texts.truncate(start);
+            return skimmed.missed(lines, dated);
         }
+        let text = start..skimmed.texts.len();
+        skimmed.notes.push(Note::Found { lines, line: dated, text, found, n_exceeded });
     }
-}
 
-impl Member {
     fn clock(&self, now: Timestamp) -> Clock<'_> {
         Clock { now, zone: &self.settings.zone, offset: self.filter.offset }
     }
@@ -228,7 +199,6 @@ impl Skimmed {
     fn clear(&mut self) {
         self.notes.clear();
         self.stamps.clear();
-        self.parts.clear();
         self.findings.clear();
         self.texts.clear();
     }
