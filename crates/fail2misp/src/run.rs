@@ -16,7 +16,7 @@ use crate::exit::{Code, Failed, Outcome, escape};
 use crate::jails::{self, Source};
 use crate::log::{self, Log};
 use crate::program::{self, Surroundings};
-use crate::settings::{self, FirewallChoice, Settings};
+use crate::settings::{self, BlockList, FirewallChoice, Settings};
 use crate::textfile::Textfile;
 use crate::{deliver, destinations, firewall, pulling, signals};
 
@@ -59,7 +59,7 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
     };
     let guard = halves
         .guard
-        .then(|| guard_setup(folders, settings.guard, source, configuration, log, args.dry_run));
+        .then(|| guard_setup(folders, &settings, source, configuration, log, args.dry_run));
     // A dry run has no socket to ask at.
     let textfile = settings.metrics.textfile.filter(|_| halves.guard && !args.dry_run);
     let textfile = textfile.map(|path| Textfile::start(path, folders.guard_socket()));
@@ -141,12 +141,14 @@ fn begin_log(settings: &Settings, configuration: &Configuration, is_dry: bool) -
 
 fn guard_setup(
     folders: &Folders,
-    settings: settings::Guard,
+    settings: &Settings,
     source: Source,
     configuration: Configuration,
     log: Log,
     is_dry: bool,
 ) -> guard::Setup {
+    let block_limits = settings.blocklist.as_ref().map(BlockList::limits).unwrap_or_default();
+    let settings = settings.guard.clone();
     let choice = if is_dry { FirewallChoice::Memory } else { settings.firewall };
     // A dry run may stand beside a live daemon, and leaves its memory and its socket alone.
     let state = (!is_dry).then(|| folders.state.join("guard"));
@@ -161,7 +163,7 @@ fn guard_setup(
         state,
         socket: (!is_dry).then(|| folders.guard_socket()),
         firewall: firewall::open(choice),
-        block_limits: guard::Limits::default(),
+        block_limits,
         clock: guard::Clock::system(),
         purge_age,
         fail2ban_socket,

@@ -67,6 +67,15 @@ impl Default for BlockList {
 }
 
 impl BlockList {
+    /// What guard holds every list to, whoever sends it.
+    pub(crate) fn limits(&self) -> guard::Limits {
+        guard::Limits {
+            widest_v4: self.widest.v4,
+            widest_v6: self.widest.v6,
+            max_entries: self.max_entries,
+        }
+    }
+
     /// What is wrong with it that its form does not show.
     pub(super) fn problem(&self) -> Option<String> {
         let unknown = self.types.iter().find(|it| !ADDRESS_TYPES.contains(&it.as_str()));
