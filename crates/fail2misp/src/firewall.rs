@@ -46,6 +46,20 @@ pub(crate) fn leave_to_commands(guard: &Guard, jails: &mut [Jail]) {
     }
 }
 
+/// Has every ban of a jail shut out its address from all of this host, where the configuration says
+/// so.
+pub(crate) fn widen(guard: &Guard, jails: &mut [Jail]) {
+    if !guard.ban_from_everything {
+        return;
+    }
+    for action in jails.iter_mut().flat_map(|jail| &mut jail.actions) {
+        if blocking::is_native(action) {
+            action.options.insert("type".to_owned(), "allports".to_owned());
+            action.options.insert("protocol".to_owned(), "all".to_owned());
+        }
+    }
+}
+
 /// The actions of all jails by their names, each with its jails.
 #[derive(Debug, Default)]
 pub(crate) struct Actions<'a> {

@@ -55,6 +55,7 @@ impl Source {
     pub(crate) fn read(&self, guard: &settings::Guard) -> Configuration {
         let mut configuration = config::read(self.files(), self.root(), Select::Enabled);
         firewall::leave_to_commands(guard, &mut configuration.jails);
+        firewall::widen(guard, &mut configuration.jails);
         let jails = std::mem::take(&mut configuration.jails);
         for jail in jails.into_iter().map(here) {
             match logs::settle(jail) {

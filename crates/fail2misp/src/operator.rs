@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use control::exchange::{ExchangeClient, ExchangeStatus};
-use control::guard::{GuardClient, GuardStatus, JailStatus};
+use control::guard::{BanLogStatus, GuardClient, GuardStatus, JailStatus};
 use control::pulled::SourceStatus;
 use control::{ClientError, fail2ban};
 use jail::{Ban, Subject};
@@ -49,7 +49,8 @@ pub(crate) fn status(folders: &Folders, args: &Status, out: &mut dyn Write) -> O
                     exchange.map_or_else(|error| json!({"error": chain(&error)}), |it| json!(it));
                 one_line(&json!({"guard": status, "exchange": exchange}))
             } else {
-                tree(&status) + &exchange_lines(&exchange)
+                let lag = exchange.as_ref().ok().and(lag(&status.ban_log));
+                tree(&status) + &exchange_lines(&exchange) + &lag.unwrap_or_default()
             }
         }
     };
@@ -164,9 +165,18 @@ pub(crate) fn one_line(value: &Value) -> String {
     format!("{value}\n")
 }
 
+/// What exchange has not taken over yet of guard's log of bans.
+fn lag(log: &BanLogStatus) -> Option<String> {
+    let n_bans = log.last.saturating_sub(log.reached);
+    (n_bans > 0).then(|| format!("Exchange: {n_bans} bans wait to be taken over\n"))
+}
+
 /// fail2ban-client's `status`, and below it what it has no word for.
 fn tree(status: &GuardStatus) -> String {
     let mut text = text::of(&["status"], &fail2ban::tree(status)) + "\n";
+    for jail in &status.jails {
+        text += &jail_lines(jail, &format!("{}: ", escape(&jail.jail)));
+    }
     for jail in &status.disabled {
         text += &format!("Disabled: {}: {}\n", escape(&jail.jail), escape(&jail.why));
     }
@@ -176,14 +186,15 @@ fn tree(status: &GuardStatus) -> String {
 /// fail2ban-client's `status JAIL`, and below it what it has no word for.
 fn jail_tree(status: &JailStatus) -> String {
     let value = fail2ban::jail_tree(status, false);
-    let mut text = text::of(&["status", &status.jail], &value) + "\n";
-    for pattern in &status.awaited {
-        text += &format!("Waiting for a file: {}\n", escape(pattern));
-    }
-    for note in &status.notes {
-        text += &format!("Note: {}\n", escape(note));
-    }
-    text
+    text::of(&["status", &status.jail], &value) + "\n" + &jail_lines(status, "")
+}
+
+/// What an administrator should know of a jail, a line each.
+fn jail_lines(status: &JailStatus, of: &str) -> String {
+    let awaited = status.awaited.iter();
+    let awaited = awaited.map(|it| format!("Waiting for a file: {of}{}\n", escape(it)));
+    let notes = status.notes.iter().map(|it| format!("Note: {of}{}\n", escape(it)));
+    awaited.chain(notes).collect()
 }
 
 fn exchange_lines(exchange: &Result<ExchangeStatus, ClientError>) -> String {
@@ -294,6 +305,38 @@ mod tests {
            |- Total banned:	3
            `- Banned IP list:	192.0.2.7 2001:db8::1
         ");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_jail_is_told_in_both_trees() {
+        let sshd = JailStatus {
+            jail: "sshd".into(),
+            awaited: vec!["/var/log/auth.log".into()],
+            notes: vec!["3 searches took too long".into()],
+            ..JailStatus::default()
+        };
+        let want = "Waiting for a file: /var/log/auth.log\nNote: 3 searches took too long\n";
+        assert!(jail_tree(&sshd).ends_with(want));
+        let status = GuardStatus {
+            version: String::new(),
+            started: Timestamp::UNIX_EPOCH,
+            firewall: "memory".into(),
+            jails: vec![sshd],
+            disabled: Vec::new(),
+            ban_log: BanLogStatus::default(),
+        };
+        insta::assert_snapshot!(tree(&status), @r"
+        Status
+        |- Number of jail:	1
+        `- Jail list:	sshd
+        Waiting for a file: sshd: /var/log/auth.log
+        Note: sshd: 3 searches took too long
+        Firewall: memory
+        ");
+        let behind =
+            |last, reached| lag(&BanLogStatus { last, reached, ..BanLogStatus::default() });
+        assert_eq!(behind(7, 7), None);
+        assert_eq!(behind(7, 5).as_deref(), Some("Exchange: 2 bans wait to be taken over\n"));
     }
 
     #[test]

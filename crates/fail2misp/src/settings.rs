@@ -43,6 +43,8 @@ pub(crate) struct Guard {
     pub(crate) firewall: FirewallChoice,
     /// Whether the stock actions of nftables, iptables and ipset are taken natively.
     pub(crate) native: bool,
+    /// Whether who is banned in one jail meets the verdict at every port of this host.
+    pub(crate) ban_from_everything: bool,
     /// Whether who is at a live session on port 22 is not banned for failures either.
     pub(crate) protect_sessions: bool,
     /// Where fail2ban's own protocol is spoken, for exporters that know no other.
@@ -54,6 +56,7 @@ impl Default for Guard {
         Self {
             firewall: FirewallChoice::Auto,
             native: true,
+            ban_from_everything: false,
             protect_sessions: false,
             fail2ban_socket: None,
         }

@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use control::config::ConfigRequest;
 use control::guard::{GuardAnswer, GuardRequest};
-use control::{Caller, Refusal};
+use control::{Caller, Refusal, Role};
 use jail::Subject;
 
 use crate::addresses;
@@ -22,6 +22,10 @@ use crate::roster::Roster;
 
 /// The longest wait for a ban; a follower asks again.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Failures that decoys may tell in a second. A ban comes after one or a few of them, so no scan needs
+/// more; a decoy that was broken into would flood guard.
+const MAX_DECOY_FAILURES: u32 = 1000;
 
 /// Tells those who wait that there is a new ban.
 #[derive(Debug, Default)]
@@ -68,6 +72,24 @@ pub(crate) struct Desk {
     pub(crate) roster: Arc<Roster>,
     pub(crate) program: Option<Arc<dyn Program>>,
     pub(crate) lists: BlockLists,
+    pub(crate) decoys: Rate,
+}
+
+/// How many failures decoys have told in this second.
+#[derive(Debug, Default)]
+pub(crate) struct Rate(Mutex<(Option<Instant>, u32)>);
+
+impl Rate {
+    /// Counts one more, unless it is one too many.
+    fn allow(&self) -> bool {
+        let mut lock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, n_told) = &mut *lock;
+        if since.is_none_or(|it| it.elapsed() >= Duration::from_secs(1)) {
+            (*since, *n_told) = (Some(Instant::now()), 0);
+        }
+        *n_told = n_told.saturating_add(1);
+        *n_told <= MAX_DECOY_FAILURES
+    }
 }
 
 impl Desk {
@@ -89,6 +111,9 @@ impl Desk {
             GuardRequest::Ban { ref subjects, force: false, .. } => {
                 spare_the_caller(caller, subjects)?;
                 self.put(request)
+            }
+            GuardRequest::Failure(_) if caller.role == Role::Decoy && !self.decoys.allow() => {
+                Err(Refusal::Busy)
             }
             request => self.put(request),
         }
@@ -152,6 +177,14 @@ fn session_address(environment: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn decoys_tell_so_many_and_no_more() {
+        let rate = Rate::default();
+        // Faster than a second, and still more than it allows.
+        let n_allowed = (0..3000).filter(|_| rate.allow()).count();
+        assert!((1000..3000).contains(&n_allowed), "{n_allowed}");
+    }
 
     #[test]
     fn knows_where_a_session_comes_from() {

@@ -12,7 +12,7 @@ use control::{Accounts, Caller, Refusal, Server, ServerError};
 use jail::config::Jail;
 use jiff::SignedDuration;
 
-use crate::answer::{Desk, Feed};
+use crate::answer::{Desk, Feed, Rate};
 use crate::block_list::{BlockLists, Limits};
 use crate::clock::Clock;
 use crate::event::Event;
@@ -149,6 +149,7 @@ impl Guard {
             roster: Arc::clone(&roster),
             program,
             lists: lists.clone(),
+            decoys: Rate::default(),
         });
         let mut servers = Vec::new();
         if let Some(path) = socket {
