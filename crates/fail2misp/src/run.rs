@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use exchange::{Destination, GuardSource, MetricsSetup, Mode};
 use guard::{Guard, Reloader, Stopper};
 use jail::config::{Configuration, Jail};
+use jail::judge::{Crowd, Together};
 use tracing::{error, info, warn};
 
 use crate::cli::{Folders, Half, Run};
@@ -156,6 +157,11 @@ fn guard_setup(
     let purge_age = program::purge_age(&configuration.server);
     let fail2ban_socket = settings.fail2ban_socket.clone().filter(|_| !is_dry);
     let protect_sessions = settings.protect_sessions;
+    let n_banned = settings.ipv4_prefix_after;
+    let together = Together {
+        ipv6_prefix: settings.ipv6_prefix,
+        ipv4: settings.ipv4_prefix.map(|prefix| Crowd { prefix, n_banned }),
+    };
     let program = Surroundings { source, settings, log, server: configuration.server, database };
     guard::Setup {
         jails: configuration.jails,
@@ -167,6 +173,7 @@ fn guard_setup(
         clock: guard::Clock::system(),
         purge_age,
         fail2ban_socket,
+        together,
         protect_sessions,
         program: Some(Arc::new(program)),
     }

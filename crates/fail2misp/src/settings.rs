@@ -45,6 +45,13 @@ pub(crate) struct Guard {
     pub(crate) native: bool,
     /// Whether who is banned in one jail meets the verdict at every port of this host.
     pub(crate) ban_from_everything: bool,
+    /// The length of the IPv6 prefix whose addresses count as one.
+    #[serde(deserialize_with = "ipv6_length")]
+    pub(crate) ipv6_prefix: Option<u8>,
+    /// An IPv4 prefix that is banned once so many of its addresses are.
+    #[serde(deserialize_with = "ipv4_length")]
+    pub(crate) ipv4_prefix: Option<u8>,
+    pub(crate) ipv4_prefix_after: usize,
     /// Whether who is at a live session on port 22 is not banned for failures either.
     pub(crate) protect_sessions: bool,
     /// Where fail2ban's own protocol is spoken, for exporters that know no other.
@@ -57,6 +64,9 @@ impl Default for Guard {
             firewall: FirewallChoice::Auto,
             native: true,
             ban_from_everything: false,
+            ipv6_prefix: None,
+            ipv4_prefix: None,
+            ipv4_prefix_after: 5,
             protect_sessions: false,
             fail2ban_socket: None,
         }
@@ -333,6 +343,23 @@ fn nearest_known(message: &str) -> Option<&str> {
     quoted.min_by_key(|known| strsim::damerau_levenshtein(unknown, known))
 }
 
+fn ipv6_length<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u8>, D::Error> {
+    prefix_length(input, 128)
+}
+
+fn ipv4_length<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u8>, D::Error> {
+    prefix_length(input, 32)
+}
+
+/// A length such as `"/64"` or `64`, shorter than an address.
+fn prefix_length<'de, D: Deserializer<'de>>(input: D, address: u8) -> Result<Option<u8>, D::Error> {
+    let text = text_or_number(input)?;
+    let length = text.strip_prefix('/').unwrap_or(&text).parse().ok();
+    let length = length.filter(|it| (1..address).contains(it));
+    let wrong = || serde::de::Error::custom(format!("`{text}` is no length of a prefix here"));
+    length.map(Some).ok_or_else(wrong)
+}
+
 fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     let text = text_or_number(input)?;
     let read = match text.parse() {
@@ -410,6 +437,11 @@ mod tests {
             "[blocklist]\ntypes = [\"domain\"]\n",
             "`config.toml` line 1: blocklist: `domain` names no address; there is `ip-src`, \
              `ip-dst`, `ip-src|port`, `ip-dst|port`",
+        );
+        check("[guard]\nipv6_prefix = \"/64\"\nipv4_prefix = 24\n", "fine");
+        check(
+            "[guard]\nipv4_prefix = \"/32\"\n",
+            "`config.toml` line 2: `/32` is no length of a prefix here",
         );
         check(
             "[misp.main]\nurl = \"https://m\"\n",

@@ -25,7 +25,7 @@ use control::guard::{DisabledJail, GuardAnswer};
 use control::metrics::Histogram;
 use ipnet::IpNet;
 use jail::config::{self, Backend};
-use jail::judge::{self, Action, History as _, Judge, Lifted, Reading, Rules};
+use jail::judge::{self, Action, History as _, Judge, Lifted, Reading, Rules, Together};
 use jail::{Ban, Subject};
 use jiff::{SignedDuration, Timestamp};
 
@@ -215,6 +215,11 @@ impl Run {
             firewall_due: None,
             store_due: None,
         })
+    }
+
+    /// Counts and bans these addresses together.
+    pub(crate) fn count_together(&mut self, together: Together) {
+        self.judge.count_together(together);
     }
 
     /// The names of `ignoreip`, for whoever resolves them.

@@ -10,6 +10,7 @@ use control::config::Reload;
 use control::guard::DisabledJail;
 use control::{Accounts, Caller, Refusal, Server, ServerError};
 use jail::config::Jail;
+use jail::judge::Together;
 use jiff::SignedDuration;
 
 use crate::answer::{Desk, Feed, Rate};
@@ -49,6 +50,8 @@ pub struct Setup {
     /// How long after a ban of thrice its length it is forgotten that there was one: fail2ban's
     /// `dbpurgeage`.
     pub purge_age: SignedDuration,
+    /// Which addresses are counted and banned together; none, as in fail2ban, by default.
+    pub together: Together,
     /// Whether a live session of an administrator, a connection to port 22, keeps its address from
     /// being banned for failures, too, and not by hand alone.
     pub protect_sessions: bool,
@@ -125,6 +128,7 @@ impl Guard {
             block_limits,
             clock,
             purge_age,
+            together,
             protect_sessions,
             program,
         } = setup;
@@ -176,6 +180,7 @@ impl Guard {
             inbox.clone(),
         )?;
         run.protects_sessions = protect_sessions;
+        run.count_together(together);
         run.restore()?;
         plan.names = run.names();
         roster.read_by(Readers::start(plan, read_so_far, &clock, &inbox)?);

@@ -60,6 +60,7 @@ fn setup(folder: &Path, name: &str, firewall: Box<dyn Firewall>) -> Setup {
         clock: Clock::utc(),
         purge_age: guard::store::PURGE_AGE,
         fail2ban_socket: None,
+        together: jail::judge::Together::default(),
         protect_sessions: false,
         program: None,
     }

@@ -11,6 +11,7 @@ mod failing;
 mod history;
 mod ignore;
 mod standing;
+mod together;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ use crate::increment::Increment;
 
 pub use failing::Ticket;
 pub use history::{History, Past};
+pub use together::{Crowd, Together};
 
 use court::Court;
 use history::NoHistory;
@@ -281,6 +283,7 @@ struct Known {
     /// What the names in `ignoreip` stand for.
     resolved: HashMap<String, Vec<IpAddr>>,
     history: Box<dyn History>,
+    together: Together,
 }
 
 impl Judge {
@@ -289,13 +292,33 @@ impl Judge {
         let jails =
             rules.into_iter().map(|rules| (rules.jail.clone(), Court::new(rules))).collect();
         let (own, resolved) = (Vec::new(), HashMap::new());
-        Self { jails, known: Known { own, resolved, history: Box::new(NoHistory) } }
+        Self {
+            jails,
+            known: Known {
+                own,
+                resolved,
+                history: Box::new(NoHistory),
+                together: Together::default(),
+            },
+        }
     }
 
     /// The same judge, with somebody to ask about earlier bans; without, none grows.
     pub fn with_history(mut self, history: Box<dyn History>) -> Self {
         self.known.history = history;
         self
+    }
+
+    /// The same judge, who counts and bans these addresses together; without, each for itself.
+    #[must_use]
+    pub fn with_together(mut self, together: Together) -> Self {
+        self.count_together(together);
+        self
+    }
+
+    /// Counts and bans these addresses together from now on.
+    pub fn count_together(&mut self, together: Together) {
+        self.known.together = together;
     }
 
     /// Answers one event, and lifts what bans are over.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::failing::{Counted, Evidence, Failing, Ticket};
@@ -75,6 +76,9 @@ impl Court {
             out.push(Action::Ignored { jail: failure.jail, subject, by });
             return;
         }
+        let together = known.together.counted(&subject).filter(|net| !self.is_friendly(net, known));
+        let subject = together.map_or(subject, Subject::Net);
+        failure.subject = subject.clone();
         out.push(Action::Found { jail: failure.jail, subject, time });
         let extra = self.extra(&failure.subject, time, known);
         let counted = Counted { retry: 1, n_failures: failure.n_attempts.max(1), extra };
@@ -162,7 +166,24 @@ impl Court {
             fields: ticket.evidence.fields,
         };
         let grown = self.grow(&mut ban, known);
-        self.stand(ban, Action::Ban, grown, now, out);
+        self.stand(ban.clone(), Action::Ban, grown, now, out);
+        if let Some(net) = self.crowded(&ban.subject, known) {
+            self.stand(Ban { subject: Subject::Net(net), ..ban }, Action::Ban, None, now, out);
+        }
+    }
+
+    /// The prefix of `subject`, where so many of it are banned that all of it is to be.
+    fn crowded(&self, subject: &Subject, known: &Known) -> Option<IpNet> {
+        let (net, n_banned) = known.together.crowd(subject)?;
+        let is_new = self.standing.get(&Subject::Net(net)).is_none();
+        let is_due = is_new && self.standing.n_in(&net) >= n_banned;
+        (is_due && !self.is_friendly(&net, known)).then_some(net)
+    }
+
+    /// Whether anybody in `net` is never to be banned here.
+    fn is_friendly(&self, net: &IpNet, known: &Known) -> bool {
+        self.ignore.touches(net, &known.resolved)
+            || (self.rules.ignore_self && known.own.iter().any(|own| net.contains(own)))
     }
 
     /// Makes the ban of whoever was banned before longer; tells which of his bans it is. A ban that

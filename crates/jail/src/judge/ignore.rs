@@ -66,6 +66,14 @@ impl IgnoreList {
         }
     }
 
+    /// Whether anybody in `net` is ignored.
+    pub(super) fn touches(&self, net: &IpNet, resolved: &HashMap<String, Vec<IpAddr>>) -> bool {
+        let named = self.names.iter().filter_map(|name| resolved.get(name)).flatten();
+        self.addrs.iter().chain(named).any(|addr| net.contains(addr))
+            || self.nets.iter().any(|it| it.contains(net) || net.contains(it))
+            || self.files.iter().any(|(_, list)| list.touches(net, resolved))
+    }
+
     /// Whether all of `subject` is ignored; `resolved` says what the names stand for.
     pub(super) fn covers(
         &self,

@@ -148,6 +148,11 @@ impl Standing {
         self.bans.len()
     }
 
+    /// How many bans lie in `net`.
+    pub(super) fn n_in(&self, net: &IpNet) -> usize {
+        self.bans.keys().filter(|it| lies_in(it, net)).count()
+    }
+
     /// Bans since the start.
     pub(super) fn total(&self) -> u64 {
         self.total

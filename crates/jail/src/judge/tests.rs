@@ -359,3 +359,34 @@ fn who_comes_back_is_banned_sooner_and_longer() {
     let want = "ban 192.0.2.3 until 2600, increased 3 192.0.2.3 until 2600";
     increment(true).check(ban("192.0.2.3", None), 600, want); // 2400, cut to maxtime
 }
+
+#[test]
+fn addresses_of_a_prefix_are_banned_together_where_that_is_wanted() {
+    let crowd = Crowd { prefix: 24, n_banned: 3 };
+    let together = Together { ipv6_prefix: Some(64), ipv4: Some(crowd) };
+    let friends = ["2001:db8:7::7", "198.51.100.9"].map(str::to_owned).to_vec();
+    let rules = Rules { ignore_ip: friends, ..rules() };
+    let mut judge = Judge::new(vec![rules]).with_together(together);
+    // One network's addresses are one.
+    judge.fails("2001:db8::1", 0, "found 2001:db8::/64 0");
+    judge.fails("2001:db8::2", 1, "found 2001:db8::/64 1");
+    judge.fails("2001:db8::3", 2, "found 2001:db8::/64 2, ban 2001:db8::/64 until 602");
+    // A friend lives there: each for himself.
+    judge.fails("2001:db8:7::1", 3, "found 2001:db8:7::1 3");
+    let ban_now = |judge: &mut Judge, who: &str, want: &str| {
+        let attempt = Event::Attempt {
+            jail: "sshd".to_owned(),
+            subject: Subject::from(who),
+            matches: vec!["x".to_owned(); 3],
+        };
+        judge.check(attempt, 10, want);
+    };
+    ban_now(&mut judge, "192.0.2.1", "ban 192.0.2.1 until 610");
+    ban_now(&mut judge, "192.0.2.2", "ban 192.0.2.2 until 610");
+    let both = "ban 192.0.2.3 until 610, ban 192.0.2.0/24 until 610";
+    ban_now(&mut judge, "192.0.2.3", both);
+    ban_now(&mut judge, "192.0.2.4", "ban 192.0.2.4 until 610");
+    for who in ["198.51.100.1", "198.51.100.2", "198.51.100.3"] {
+        ban_now(&mut judge, who, &format!("ban {who} until 610"));
+    }
+}
