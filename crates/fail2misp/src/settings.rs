@@ -475,4 +475,25 @@ mod tests {
         let settings = read(Path::new("/nonexistent/config.toml")).expect("defaults");
         assert_eq!(settings.share.min_failures, 1);
     }
+
+    /// What the manual shows can be copied, and is as it says.
+    #[test]
+    fn the_manual_is_right() {
+        let manual = include_str!("../../../docs/sharing.md");
+        let toml: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+        let settings = parse(Path::new("sharing.md"), &toml.join("\n")).expect("the manual");
+        let bare = "[misp.main]\nurl = \"https://m\"\nkey_file = \"/k\"\n";
+        let default = parse(Path::new("bare"), bare).expect("a bare destination");
+        let (shown, bare) = (&settings.misp["main"], &default.misp["main"]);
+        assert_eq!((&shown.event, shown.sightings), (&bare.event, bare.sightings));
+        assert_eq!(shown.publish_every, bare.publish_every);
+        assert_eq!(shown.context, bare.context);
+        let (shown, bare) = (&settings.share, &default.share);
+        assert_eq!(shown.sighting_interval, bare.sighting_interval);
+        assert_eq!((shown.max_per_day, shown.min_hosts), (bare.max_per_day, bare.min_hosts));
+        let lists = exchange::Treatment::default();
+        assert_eq!(shown.warninglists.short.as_ref(), Some(&lists.short));
+        assert_eq!(shown.warninglists.without_to_ids.as_ref(), Some(&lists.without_to_ids));
+        assert_eq!(shown.warninglists.never.as_ref(), Some(&lists.never));
+    }
 }
