@@ -103,6 +103,8 @@ class Exchange:
                 f'[misp.main]\nurl = "{url}"\nkey_file = "{key_file}"\nevent = "{event}"\n'
                 "max_attributes = 10000\ncalls_per_minute = 1000000000\n"
             )
+        os.makedirs(os.path.join(folder, "fail2ban"), exist_ok=True)
+        open(os.path.join(folder, "fail2ban", "jail.conf"), "w").close()
         self.environment = {
             **os.environ,
             "FAIL2MISP_CONFIG": os.path.join(folder, "config.toml"),
@@ -211,7 +213,7 @@ def reports(args, hub, folder):
     for k in range(args.reports):
         address = str(ipaddress.ip_address(FIRST + (1 << 23) + k))
         began = time.perf_counter()
-        subprocess.run([args.ours, "report", address, "--jail", "sshd"], env=exchange.environment, check=True)
+        subprocess.run([args.ours, "report", address], env=exchange.environment, check=True)
         times.append((time.perf_counter() - began) * 1000)
     exchange.stop()
     times.sort()

@@ -364,9 +364,11 @@ fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     let text = text_or_number(input)?;
     let read = match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_no_number) => {
-            text.parse::<jiff::SignedDuration>().ok().and_then(|it| it.try_into().ok())
-        }
+        Err(_no_number) => text
+            .parse::<jiff::Span>()
+            .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()))
+            .ok()
+            .and_then(|it| it.try_into().ok()),
     };
     read.ok_or_else(|| {
         serde::de::Error::custom(format!("`{text}` is no duration; write `15m`, `1h` or `1d`"))
