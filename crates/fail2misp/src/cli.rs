@@ -93,6 +93,8 @@ pub(crate) enum Command {
     Backfill(Backfill),
     /// Searches old logs for indicators: were they here, and did they get in?
     Hunt(Hunt),
+    /// Tells all that is known of an address or a prefix
+    Who(Who),
     /// Tells MISP about one offender: called by fail2ban's action
     Report(Report),
     /// Shows what the running daemon does, or one jail of it
@@ -261,8 +263,8 @@ pub(crate) struct Backfill {
 
 #[derive(Debug, Args)]
 pub(crate) struct Hunt {
-    /// What is looked for: a list (plain, CSV, MISP's JSON), `-` for standard input, `pulled` for what
-    /// exchange took from MISP, or `misp`
+    /// What is looked for: a list (plain, CSV, MISP's JSON), `-` for standard input, or `pulled` for
+    /// what exchange took from MISP and lets be blocked
     #[arg(short, long, value_name = "LIST", required = true)]
     pub(crate) indicators: Vec<String>,
 
@@ -318,6 +320,20 @@ pub(crate) struct Hunt {
     /// Threads that search [default: as many as there are cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Who {
+    /// An address or a prefix
+    #[arg(value_name = "IP")]
+    pub(crate) subject: String,
+
+    /// Logs to search [default: those that guard follows]
+    #[arg(value_name = "PATH")]
+    pub(crate) logs: Vec<String>,
 
     #[command(flatten)]
     pub(crate) format: Format,

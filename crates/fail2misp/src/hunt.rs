@@ -2,7 +2,7 @@
 
 mod bar;
 mod csv;
-mod filters;
+pub(crate) mod filters;
 mod html;
 mod indicators;
 mod json;
@@ -31,7 +31,7 @@ const SAMPLES: usize = 3;
 
 /// `hunt`
 pub(crate) fn run(folders: &Folders, args: &cli::Hunt, out: &mut dyn Write) -> Ended {
-    let wanted = indicators::read(args)?;
+    let wanted = indicators::read(folders, args)?;
     for problem in &wanted.problems {
         eprintln!("fail2misp: {problem}");
     }

@@ -33,6 +33,7 @@ mod serve_hub;
 mod settings;
 mod signals;
 mod textfile;
+mod who;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -101,6 +102,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Outcome {
         Command::Backfill(args) => backfill::run(folders, args, out),
         Command::Doctor(format) => doctor::run(folders, *format, out),
         Command::Hunt(args) => hunt::run(folders, args, out),
+        Command::Who(args) => who::run(folders, args, out),
         Command::Hub(args) => serve_hub::run(folders, args, out),
         Command::Report(args) => report::run(folders, args),
         Command::Demo(args) => demo::run(args, out),

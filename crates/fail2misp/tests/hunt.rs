@@ -57,6 +57,22 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
+/// A hub with an event, which the configuration names as the one destination.
+fn destination(folder: &Path) -> (Hub, String) {
+    let hub = Hub::start(&folder.join("hub"));
+    let key = folder.join("key");
+    write_private(&key, &hub.key);
+    let event = hub.add_event("look back");
+    let config = format!(
+        "[misp.main]\nurl = \"{}\"\nkey_file = \"{}\"\nevent = {event}\n\
+         [share]\nallow = [\"203.0.113.0/24\"]\n",
+        hub.url(),
+        key.display()
+    );
+    fs::write(folder.join("config.toml"), config).unwrap();
+    (hub, event)
+}
+
 #[test]
 fn who_got_in_comes_first() {
     let dir = folder();
@@ -174,19 +190,10 @@ fn the_page_opens_in_a_browser() {
 #[test]
 fn misp_is_told_when_it_was() {
     let dir = folder();
-    let hub = Hub::start(&dir.path().join("hub"));
-    write_private(&dir.path().join("key"), &hub.key);
-    let event = hub.add_event("look back");
+    let (hub, event) = destination(dir.path());
     let added = json!({"type": "ip-src", "value": "203.0.113.61", "to_ids": true});
     let (status, answer) = hub.post(&format!("/attributes/add/{event}"), &added);
     assert_eq!(status, 200, "{answer}");
-    let config = format!(
-        "[misp.main]\nurl = \"{}\"\nkey_file = \"{}\"\nevent = {event}\n\
-         [share]\nallow = [\"203.0.113.0/24\"]\n",
-        hub.url(),
-        dir.path().join("key").display()
-    );
-    fs::write(dir.path().join("config.toml"), config).unwrap();
     let output = run(dir.path(), &["hunt", "-i", "list", "auth.log.1.gz", "--sight", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let last = objects(&output)[0]["last"].as_i64().unwrap();
@@ -203,16 +210,7 @@ fn misp_is_told_when_it_was() {
 #[test]
 fn backfill_tells_misp_with_the_times_of_the_log() {
     let dir = folder();
-    let hub = Hub::start(&dir.path().join("hub"));
-    write_private(&dir.path().join("key"), &hub.key);
-    let event = hub.add_event("backfill");
-    let config = format!(
-        "[misp.main]\nurl = \"{}\"\nkey_file = \"{}\"\nevent = {event}\n\
-         [share]\nallow = [\"203.0.113.0/24\"]\n",
-        hub.url(),
-        dir.path().join("key").display()
-    );
-    fs::write(dir.path().join("config.toml"), config).unwrap();
+    let (hub, event) = destination(dir.path());
     let failures =
         "Oct 20 06:05:01 web-1 sshd[71]: Failed password for root from 203.0.113.61 port 4 ssh2\n";
     fs::write(dir.path().join("auth.log"), failures.repeat(5)).unwrap();
@@ -227,4 +225,24 @@ fn backfill_tells_misp_with_the_times_of_the_log() {
     assert_eq!(attribute["value"], "203.0.113.61");
     let seen: jiff::Timestamp = attribute["first_seen"].as_str().unwrap().parse().unwrap();
     assert_eq!(seen.as_second(), first);
+}
+
+/// One screen, also where nothing runs that could be asked: those parts say so.
+#[test]
+fn who_tells_what_it_can() {
+    let dir = folder();
+    let output = run(dir.path(), &["who", "203.0.113.61", "."]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    assert!(shown.starts_with("203.0.113.61\n"), "{shown}");
+    assert!(shown.contains("succeeded: "), "{shown}");
+    assert!(shown.contains("Accepted password for root"), "{shown}");
+    assert!(shown.contains("banned here  cannot be asked: guard: no daemon answers"), "{shown}");
+    let output = run(dir.path(), &["who", "198.51.100.0/24", "auth.log.1.gz", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "nothing is known");
+    let known = &objects(&output)[0];
+    assert_eq!(known["subject"], "198.51.100.0/24");
+    assert_eq!(known["logs"]["found"], Value::Null);
+    assert!(known["outbox"]["error"].as_str().unwrap().contains("no daemon"), "{known}");
+    assert_eq!(run(dir.path(), &["who", "mallory"]).status.code(), Some(2));
 }

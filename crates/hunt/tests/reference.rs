@@ -35,12 +35,8 @@ fn reference(arguments: &[&str]) -> Option<Output> {
     Some(output)
 }
 
-fn search(indicators: &Path, paths: &[String], n_threads: usize) -> (Vec<String>, Report) {
-    let list = List::read(&fs::read(indicators).unwrap()[..]).unwrap();
-    let set: IndicatorSet = list.indicators.into_iter().collect();
-    let (inputs, missing) = hunt::find(paths);
-    assert!(missing.is_empty(), "{missing:?}");
-    let options = Options {
+fn options(n_threads: usize) -> Options {
+    Options {
         filters: Filters::default(),
         since: None,
         until: None,
@@ -50,7 +46,15 @@ fn search(indicators: &Path, paths: &[String], n_threads: usize) -> (Vec<String>
         zone: TimeZone::UTC,
         now: Timestamp::now(),
         n_threads,
-    };
+    }
+}
+
+fn search(indicators: &Path, paths: &[String], n_threads: usize) -> (Vec<String>, Report) {
+    let list = List::read(&fs::read(indicators).unwrap()[..]).unwrap();
+    let set: IndicatorSet = list.indicators.into_iter().collect();
+    let (inputs, missing) = hunt::find(paths);
+    assert!(missing.is_empty(), "{missing:?}");
+    let options = options(n_threads);
     let report = hunt::search(&inputs, &set, &options, &Progress::default(), Default::default());
     (inputs.iter().map(|input| input.path.display().to_string()).collect(), report)
 }
@@ -151,17 +155,6 @@ fn a_search_that_was_stopped_goes_on_where_it_was() {
 
     let (inputs, _) = hunt::find(&paths);
     let set: IndicatorSet = ["192.0.2.7".parse().unwrap()].into_iter().collect();
-    let options = |n_threads| Options {
-        filters: Filters::default(),
-        since: None,
-        until: None,
-        max_samples: 1,
-        n_context: 0,
-        in_names: false,
-        zone: TimeZone::UTC,
-        now: Timestamp::now(),
-        n_threads,
-    };
     let progress = Progress::default();
     let stopped = std::thread::scope(|scope| {
         scope.spawn(|| {

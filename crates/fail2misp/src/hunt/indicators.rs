@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use anyhow::{Context as _, anyhow};
+use control::exchange::ExchangeClient;
+use control::pulled::{BlockListQuestion, BlockListView};
 use hunt::{Indicator, List};
 
-use crate::cli;
+use crate::cli::{self, Folders};
 use crate::exit::{Failed, escape};
 use crate::jails::count;
 
@@ -30,14 +32,16 @@ pub(super) struct Wanted {
 /// # Errors
 ///
 /// When one of them cannot be read.
-pub(super) fn read(args: &cli::Hunt) -> Result<Wanted, Failed> {
+pub(super) fn read(folders: &Folders, args: &cli::Hunt) -> Result<Wanted, Failed> {
     let mut wanted = Wanted::default();
     for name in &args.indicators {
         let list = match name.as_str() {
             "-" => list(name, std::io::stdin().lock()).map_err(Failed::usage)?,
-            "pulled" | "misp" => {
-                return Err(Failed::other_side(anyhow!(
-                    "hunt: nothing is pulled from MISP yet; give a list"
+            "pulled" => pulled(folders)?,
+            "misp" => {
+                return Err(Failed::usage(anyhow!(
+                    "hunt: MISP is not asked by itself yet; name `pulled` for what `[blocklist]` takes \
+                 from it, or a file that was exported"
                 )));
             }
             path => {
@@ -50,6 +54,19 @@ pub(super) fn read(args: &cli::Hunt) -> Result<Wanted, Failed> {
         wanted.take(name, list, args.any);
     }
     Ok(wanted)
+}
+
+/// What exchange took from MISP and hub, and lets be blocked.
+fn pulled(folders: &Folders) -> Result<List, Failed> {
+    let question = BlockListQuestion::Show { limit: u32::MAX };
+    let view = ExchangeClient::connect(&folders.exchange_socket())
+        .and_then(|mut exchange| exchange.block_lists(question))
+        .map_err(Failed::other_side)?;
+    let BlockListView::Lists(lists) = view else {
+        return Err(Failed::other_side(anyhow!("exchange answers something else than its lists")));
+    };
+    let nets = lists.into_iter().flat_map(|list| list.entries).map(|entry| entry.net);
+    Ok(List { indicators: nets.map(Indicator::from).collect(), ..List::default() })
 }
 
 fn list(name: &str, from: impl BufRead) -> anyhow::Result<List> {
