@@ -57,6 +57,9 @@ impl Question {
     }
 }
 
+/// Whether a follower may still hear what is said.
+pub(crate) type Admitted = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// What a follower gets.
 pub(crate) enum Followed {
     /// All there is.
@@ -69,6 +72,7 @@ pub(crate) enum Followed {
 pub(crate) async fn follow(
     changes: Arc<Changes>,
     asked: Question,
+    admitted: Admitted,
     stop: watch::Receiver<bool>,
 ) -> Result<Followed, Fault> {
     let mut head = changes.subscribe();
@@ -77,7 +81,7 @@ pub(crate) async fn follow(
         return Ok(Followed::Answer(changes.snapshot()));
     };
     if asked.is_stream {
-        return Ok(Followed::Stream(stream(changes, asked.since, records, stop)));
+        return Ok(Followed::Stream(stream(changes, asked.since, records, admitted, stop)));
     }
     if records.is_empty() && !asked.wait.is_zero() {
         // Whether it came, or the time was over: what there is now is the answer.
@@ -91,14 +95,15 @@ fn stream(
     changes: Arc<Changes>,
     since: u64,
     records: Vec<Arc<Sent>>,
+    admitted: Admitted,
     mut stop: watch::Receiver<bool>,
 ) -> Response {
     let (sender, receiver) = mpsc::channel(MAX_WAITING);
     tokio::spawn(async move {
         tokio::select! {
-            // The follower is gone, the disk failed, or the stream reaches no further back: in each
-            // case the follower asks again.
-            _ended = send_all(&changes, since, records, &sender) => {}
+            // The follower is gone or may hear no more, the disk failed, or the stream reaches no
+            // further back: in each case the follower asks again.
+            _ended = send_all(&changes, since, records, &admitted, &sender) => {}
             // An error means that nobody is left who could say stop.
             _stopped = stop.wait_for(|it| *it) => {}
         }
@@ -114,12 +119,16 @@ async fn send_all(
     changes: &Arc<Changes>,
     mut since: u64,
     mut records: Vec<Arc<Sent>>,
+    admitted: &Admitted,
     to: &Sender<io::Result<Bytes>>,
 ) -> Option<()> {
     let mut head = changes.subscribe();
     // The head goes out at once, so that the follower knows that it is heard.
     to.send(Ok(Bytes::from_static(b": followed\n\n"))).await.ok()?;
     loop {
+        if !admitted() {
+            return None;
+        }
         for record in &records {
             since = record.sequence;
             let event = format!("id: {since}\ndata: {}\n\n", record.line);
@@ -132,6 +141,9 @@ async fn send_all(
                 changed = head.changed() => changed.ok()?,
                 () = sleep(BEAT) => to.send(Ok(Bytes::from_static(b":\n\n"))).await.ok()?,
                 () = to.closed() => return None,
+            }
+            if !admitted() {
+                return None;
             }
             records = records_since(changes, since).await.ok()??;
         }

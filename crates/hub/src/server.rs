@@ -154,9 +154,15 @@ async fn read_and_answer(server: Arc<Server>, incoming: Incoming) -> Response {
 }
 
 /// Answers who follows the change stream.
-async fn changes(server: &Server, path: &Path, headers: &HeaderMap) -> Response {
+async fn changes(server: &Arc<Server>, path: &Path, headers: &HeaderMap) -> Response {
     let followed = match Question::read(path, headers) {
-        Ok(asked) => follow::follow(Arc::clone(&server.changes), asked, server.stop.clone()).await,
+        Ok(asked) => {
+            let (changes, stop) = (Arc::clone(&server.changes), server.stop.clone());
+            // A key may be revoked while its stream is open.
+            let (server, headers) = (Arc::clone(server), headers.clone());
+            let admitted = Box::new(move || server.may_fetch(&headers).unwrap_or(false));
+            follow::follow(changes, asked, admitted, stop).await
+        }
         Err(fault) => Err(fault),
     };
     match followed {
@@ -234,12 +240,7 @@ impl Server {
     /// Lists and feeds are fetched by programs that know no more than a name and a password, and
     /// fetched again and again: what has not changed is answered here.
     fn fetcher(&self, headers: &HeaderMap, path: &Path) -> Result<Visitor, Answer> {
-        let known = self.public_lists
-            || match self.holder(headers) {
-                Ok(holder) => holder.is_some(),
-                Err(fault) => return Err(fault.answer(&path.target)),
-            };
-        if !known {
+        if !self.may_fetch(headers).map_err(|fault| fault.answer(&path.target))? {
             let refused = stranger().answer(&path.target);
             let basic = HeaderValue::from_static("Basic realm=\"hub\"");
             return Err(Answer { status: StatusCode::UNAUTHORIZED, ..refused }
@@ -248,6 +249,11 @@ impl Server {
         let (generation, now) = (self.api.store.commits().count(), Timestamp::now().as_second());
         let unchanged = self.tags.unchanged(&path.target, headers, generation, now);
         unchanged.map_or(Ok(Visitor::Fetcher), Err)
+    }
+
+    /// Whether whoever shows these headers may have lists and feeds.
+    fn may_fetch(&self, headers: &HeaderMap) -> Result<bool, Fault> {
+        Ok(self.public_lists || self.holder(headers)?.is_some())
     }
 
     /// Makes a list or a file of the feed.

@@ -226,8 +226,8 @@ pub(crate) fn since(
         Ok(Sent { sequence: unsigned(row.get(0)?), line: row.get(1)? })
     })?;
     let records: Vec<Sent> = rows.collect::<Result<_, _>>()?;
-    let is_next = records.first().is_some_and(|it| it.sequence == since + 1)
-        && (since > 0 || head <= limit as u64);
+    let is_next =
+        records.first().is_some_and(|it| it.sequence == since + 1) && (since > 0 || head == 1);
     Ok(is_next.then_some(records))
 }
 
