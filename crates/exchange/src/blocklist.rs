@@ -12,27 +12,28 @@ mod questions;
 mod store;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::mem;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{mem, path::Path};
 
 use control::pulled::{BlockListQuestion, BlockListView};
 use ipnet::IpNet;
 use jiff::Timestamp;
+use lists::change::Withdrawal;
 use lists::net;
 use tracing::{error, info, warn};
 
 use self::brake::{Amount, Window};
 use self::kernel::{Brought, Kernel};
-use self::list::{Gathering, difference, has_moved};
+use self::list::{Gathering, List, difference, has_moved};
 pub(crate) use self::policy::Indicator;
 pub use self::policy::{ADDRESS_TYPES, BlockPolicy};
 use self::store::{Change, ListStore, SourceRow};
 use crate::LOG;
 use crate::follow::cause;
-use crate::pull::{self, Heard, Origin, PullError, Told, Wanted};
+use crate::pull::{self, Heard, Origin, PullError, RowChange, Told, Wanted};
 use crate::stop::Stop;
 use crate::store::StoreError;
 
@@ -144,11 +145,13 @@ struct Source {
     trouble: Option<PullError>,
     /// Whether guard needs all of its list.
     is_unsent: bool,
+    /// How long its list is, as far as that was counted; to count a million takes a while.
+    n_blocked: Option<usize>,
 }
 
 impl Source {
     fn new(name: String) -> Self {
-        Self { name, window: Window::default(), trouble: None, is_unsent: true }
+        Self { name, window: Window::default(), trouble: None, is_unsent: true, n_blocked: None }
     }
 }
 
@@ -217,6 +220,7 @@ impl Keeping {
                     touched.filter_map(Result::transpose).collect()
                 })?;
                 self.judge_some(origin, &touched, now)?;
+                self.lift_bans(&name, changes);
             }
             Told::Alive => {}
         }
@@ -229,6 +233,20 @@ impl Keeping {
             info!(target: LOG, "{name} answers again");
         }
         Ok(())
+    }
+
+    /// Has bans of this host lifted, where those call them false positives whose word suffices.
+    fn lift_bans(&self, source: &str, changes: &[RowChange]) {
+        for change in changes {
+            let (net, who) = match change {
+                RowChange::Withdraw { net, why: Withdrawal::FalsePositive } => (net, source),
+                RowChange::Denied { net, who } => (net, &**who),
+                _ => continue,
+            };
+            if self.policy.trusted.iter().any(|it| it == who) {
+                self.kernel.lift(*net, who);
+            }
+        }
     }
 
     /// Says what is wrong with a source, once for each thing.
@@ -261,6 +279,7 @@ impl Keeping {
     fn judge(&mut self, origin: usize, now: i64) -> Result<(), StoreError> {
         let name = self.sources[origin].name.clone();
         self.store.write(&name, |it| it.expire(now))?;
+        self.sources[origin].n_blocked = None;
         let (before, wanted) = self.wanted(&name, now)?;
         let (changes, amount) = difference(&before, &wanted);
         let row = self.store.source(&name)?;
@@ -271,12 +290,7 @@ impl Keeping {
     }
 
     /// The list of a source as it is, and as it would be.
-    #[allow(clippy::type_complexity, reason = "two lists")]
-    fn wanted(
-        &self,
-        name: &str,
-        now: i64,
-    ) -> Result<(Vec<(IpNet, i64)>, Vec<(IpNet, i64)>), StoreError> {
+    fn wanted(&self, name: &str, now: i64) -> Result<(List, List), StoreError> {
         let mut gathering = Gathering::default();
         self.store.each_indicator(name, |it| gathering.add(&self.policy, &it, now))?;
         Ok((self.store.blocked(name)?, gathering.finish(&self.policy)))
@@ -290,7 +304,10 @@ impl Keeping {
         now: i64,
     ) -> Result<(), StoreError> {
         let name = self.sources[origin].name.clone();
-        let n = self.store.n_blocked(&name)?;
+        let n = match self.sources[origin].n_blocked {
+            Some(n) => n,
+            None => self.store.n_blocked(&name)?,
+        };
         // A prefix changes who is merged into whom, and a full list who is in at all.
         let is_large = touched.iter().any(|net| !net::is_single(*net));
         if is_large || n + touched.len() > self.policy.max_entries {
@@ -321,7 +338,9 @@ impl Keeping {
         if !self.sources[origin].window.admit(&self.policy, n, amount, now) {
             return self.wait(origin, &row, n, amount);
         }
-        self.change(origin, &row, &changes, now)
+        self.change(origin, &row, &changes, now)?;
+        self.sources[origin].n_blocked = Some(n + amount.n_added - amount.n_removed);
+        Ok(())
     }
 
     /// Lets a list stand still until somebody accepts; says so once.
@@ -359,6 +378,7 @@ impl Keeping {
         }
         let name = self.sources[origin].name.clone();
         self.store.write(&name, |it| it.block(changes, now))?;
+        self.sources[origin].n_blocked = None;
         self.bring(origin, before, changes);
         Ok(())
     }

@@ -197,3 +197,33 @@ impl Client {
         Ok(Stream { content_type: head.content_type, body: BufReader::new(response) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shapes of MISP 2.5.1: numbers as strings, what is absent as null.
+    #[test]
+    fn what_is_found_is_read() {
+        let found: Found = serde_json::from_str(
+            r#"{"id":"61","event_id":"6","object_relation":null,"type":"ip-src","to_ids":true,
+            "uuid":"4c989e8a-ae23-4c76-bbb7-f3fce7d98f99","timestamp":"1795328586","deleted":false,
+            "first_seen":null,"last_seen":"2026-11-20T10:00:00.000000+00:00","value":"192.0.2.1",
+            "Event":{"org_id":"1","id":"6","info":"pull","orgc_id":"7"},
+            "Tag":[{"id":"3","name":"fail2ban","numerical_value":null,
+            "is_galaxy":false,"local":false}]}"#,
+        )
+        .expect("an attribute");
+        assert_eq!((&*found.value, found.event.orgc_id), ("192.0.2.1", Some(7)));
+        assert_eq!(found.timestamp.map(Timestamp::as_second), Some(1_795_328_586));
+        assert_eq!((found.first_seen, found.deleted), (None, Some(false)));
+        assert_eq!(found.tags[0].name, "fail2ban");
+        let found: FoundSighting = serde_json::from_str(
+            r#"{"id":"15","attribute_id":"4","event_id":"2","org_id":"1","source":"","type":"1",
+            "date_sighting":"1795328509","uuid":"8780365e-4198-4d5d-bb23-ad57883ad558",
+            "value":"198.51.100.2","Organisation":{"id":"1","name":"ORGNAME"}}"#,
+        )
+        .expect("a sighting");
+        assert_eq!((found.kind, &*found.organisation.name), (Some(1), "ORGNAME"));
+    }
+}

@@ -11,7 +11,9 @@ use control::ClientError;
 use control::block_list::{BlockEntry, BlockListAnswer, BlockListOutcome, WhyRefused};
 use control::guard::GuardClient;
 use ipnet::IpNet;
+use jail::Subject;
 use jiff::Timestamp;
+use lists::net;
 use tracing::{info, warn};
 
 use super::store::Change;
@@ -90,6 +92,24 @@ impl Kernel {
     pub(crate) fn forget(&mut self, source: &str) {
         if self.ask(|guard| guard.forget_block_list(source)).is_some() {
             info!(target: LOG, "{source} is no source any more; what it had blocked is free");
+        }
+    }
+
+    /// Has it lift the bans of its own jails: somebody whose word suffices for that calls `net` a
+    /// false positive.
+    pub(crate) fn lift(&self, net: IpNet, who: &str) {
+        let subject = match net::is_single(net) {
+            true => Subject::Addr(net.addr()),
+            false => Subject::Net(net),
+        };
+        let lifted = GuardClient::connect(&self.path)
+            .and_then(|mut guard| guard.unban(None, Some(&[subject])));
+        match lifted {
+            Ok(0) => {}
+            Ok(n) => info!(target: LOG, "{who} calls {net} a false positive: {n} bans are lifted"),
+            Err(error) => {
+                warn!(target: LOG, "{who} calls {net} a false positive, and its bans stand: {error}");
+            }
         }
     }
 

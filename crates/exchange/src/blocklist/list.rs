@@ -10,6 +10,9 @@ use super::brake::Amount;
 use super::policy::{BlockPolicy, Indicator, Listed};
 use super::store::Change;
 
+/// Who is blocked, and until when, sorted.
+pub(crate) type List = Vec<(IpNet, i64)>;
+
 /// An end that moves by less than this, in seconds, is no change: each sighting would be one.
 const MOVED: i64 = 60 * 60;
 
@@ -34,7 +37,7 @@ impl Gathering {
     }
 
     /// The list: no longer than allowed, merged, sorted.
-    pub(crate) fn finish(mut self, policy: &BlockPolicy) -> Vec<(IpNet, i64)> {
+    pub(crate) fn finish(mut self, policy: &BlockPolicy) -> List {
         if self.list.len() > policy.max_entries {
             self.list.sort_by(|(_, a), (_, b)| b.score.total_cmp(&a.score));
             self.list.truncate(policy.max_entries);
@@ -54,7 +57,7 @@ impl Gathering {
 
 /// Prefixes that are neighbours as one, and none within another; a merged one ends with the last
 /// of its parts, and is no wider than any may be.
-fn merged(mut wide: Vec<(IpNet, i64)>, policy: &BlockPolicy) -> Vec<(IpNet, i64)> {
+fn merged(mut wide: List, policy: &BlockPolicy) -> List {
     wide.sort_unstable();
     let nets: Vec<IpNet> = wide.iter().map(|(net, _)| *net).collect();
     let narrow = |net: IpNet| -> Vec<IpNet> {
@@ -161,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_changes() {
-        let list = |values: &[(&str, i64)]| -> Vec<(IpNet, i64)> {
+        let list = |values: &[(&str, i64)]| -> List {
             values.iter().map(|(text, until)| (net(text), *until)).collect()
         };
         let before = list(&[("45.33.32.1", 0), ("45.33.32.2", 0), ("45.33.32.4", 0)]);

@@ -34,7 +34,8 @@ pub struct BlockPolicy {
     pub decay: Model,
     /// Organisations that must call it a false positive to have it withdrawn.
     pub votes: usize,
-    /// Organisations whose word alone withdraws.
+    /// Organisations whose word alone withdraws, and lifts bans of this host; a hub speaks under the
+    /// name that it has in the configuration.
     pub trusted: Vec<String>,
     /// The widest prefix.
     pub widest: Widest,

@@ -149,6 +149,7 @@ impl Keeping {
             it.take_back(batch, &before)
         })?;
         warn!(target: LOG, "{source}: {why}; it stays so until `fail2misp blocklist accept`");
+        self.sources[origin].n_blocked = None;
         self.bring(origin, &row, &before);
         Ok(rolled_back)
     }

@@ -16,6 +16,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
+use super::list::List;
 use super::policy::Indicator;
 use crate::pull::{Progress, Row, RowChange};
 use crate::store::StoreError;
@@ -247,12 +248,12 @@ impl ListStore {
     }
 
     /// The list of `source`, sorted.
-    pub(crate) fn blocked(&self, source: &str) -> Result<Vec<(IpNet, i64)>, StoreError> {
+    pub(crate) fn blocked(&self, source: &str) -> Result<List, StoreError> {
         self.look(|db| {
             let sql = "SELECT net, until FROM blocked WHERE source = ?1";
             let mut query = db.prepare_cached(sql)?;
             let rows = query.query_map([source], |row| Ok((prefix(row, 0)?, row.get(1)?)))?;
-            let mut list = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut list = rows.collect::<rusqlite::Result<List>>()?;
             list.sort_unstable();
             Ok(list)
         })
