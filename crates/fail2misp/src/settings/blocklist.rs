@@ -38,7 +38,8 @@ pub(crate) struct BlockList {
     pub(crate) warninglists: Vec<PathBuf>,
     /// Organisations that must call somebody a false positive.
     pub(crate) false_positives: usize,
-    /// Whose word alone suffices.
+    /// Whose word alone suffices, and lifts bans of this host, too: organisations at a MISP, hubs by
+    /// their names here.
     pub(crate) trusted_false_positives: Vec<String>,
 }
 
