@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use jail::config::{Fault, Jail};
+use jail::config::{Fault, Jail, Place};
+use scan::{FilterSpec, Part};
 use serde_json::json;
 
 use crate::cli::{Folders, Format};
@@ -13,6 +14,9 @@ use crate::firewall::{self, Actions};
 use crate::jails::{self, Source};
 use crate::logs;
 use crate::settings;
+
+/// How much of an expression a message shows, in bytes: some expand to kilobytes.
+const MAX_EXCERPT: usize = 300;
 
 /// `check`
 pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Outcome {
@@ -25,7 +29,7 @@ pub(crate) fn run(folders: &Folders, format: Format, out: &mut dyn Write) -> Out
     configuration.faults.extend(broken.into_iter().filter_map(Result::err));
     let unusable = destinations::check(&settings, &source, &jails);
     let mut faults = configuration.faults;
-    faults.extend(jails.iter().filter_map(logs::awaited));
+    faults.extend(jails.iter().flat_map(logs::oddities));
 
     let actions = Actions::of(&jails);
 
@@ -74,11 +78,45 @@ fn compiled(jail: Jail) -> Result<Jail, Fault> {
     match scan::Filter::compile(&jail.filter) {
         Ok(_) => firewall::fault(&jail).map_or(Ok(jail), Err),
         Err(error) => Err(Fault {
-            place: jail.places.get("filter").cloned(),
-            problem: error.to_string(),
+            place: place(&jail, error.part),
+            problem: match expanded(&jail.filter, error.part) {
+                Some(text) => format!("{error}; it reads `{}`", excerpt(text)),
+                None => error.to_string(),
+            },
             jail: Some(jail.name),
         }),
     }
+}
+
+/// Where a part of the filter is written, or the filter is named.
+fn place(jail: &Jail, part: Part) -> Option<Place> {
+    let option = match part {
+        Part::Prefregex => "prefregex",
+        Part::Failregex(_) => "failregex",
+        Part::Ignoreregex(_) => "ignoreregex",
+        Part::Maxlines => "maxlines",
+        Part::Datepattern(_) => "datepattern",
+        Part::Logtimezone => "logtimezone",
+        Part::Logencoding => "logencoding",
+    };
+    jail.places.get(option).or_else(|| jail.places.get("filter")).cloned()
+}
+
+/// What a part of a filter came to when all that it uses was put in.
+fn expanded(filter: &FilterSpec, part: Part) -> Option<&str> {
+    match part {
+        Part::Prefregex => filter.prefregex.as_deref(),
+        Part::Failregex(index) => filter.failregex.get(index).map(String::as_str),
+        Part::Ignoreregex(index) => filter.ignoreregex.get(index).map(String::as_str),
+        Part::Datepattern(line) => filter.datepattern.as_deref()?.lines().nth(line),
+        // Their values are in the message.
+        Part::Maxlines | Part::Logtimezone | Part::Logencoding => None,
+    }
+}
+
+/// The beginning of a text that may be very long.
+fn excerpt(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_EXCERPT)]
 }
 
 fn as_json(fault: &Fault) -> serde_json::Value {

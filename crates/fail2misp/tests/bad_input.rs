@@ -83,7 +83,7 @@ fn one_bad_jail_leaves_the_rest_guarding() {
     let output = program(dir).arg("check").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("jail.conf:7: jail `broken` does not start"), "{said}");
+    assert!(said.contains("filter.d/broken.conf:2: jail `broken` does not start"), "{said}");
 }
 
 #[test]
@@ -99,6 +99,50 @@ fn a_jail_without_logs_does_what_it_says() {
     assert!(said.contains("jail `late` has no log yet at "), "{said}");
     assert!(said.contains("jail `absent` does not start: "), "{said}");
     assert!(said.contains("2 jails of ") && said.contains(": good, late"), "{said}");
+}
+
+#[test]
+fn check_says_every_fault_at_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let path = |name: &str| dir.join(name).display().to_string();
+    jails(
+        dir,
+        &[
+            ("recursive", "^<a> <HOST>$\na = <b>\nb = <a>"),
+            ("missing", "^%(__prefix_line)sbad <HOST>$\n[INCLUDES]\nbefore = absent.conf"),
+            ("group", "^%(_open)s <HOST>$\n_open = (x"),
+            ("date", "^x <HOST>$\ndatepattern = %%Q"),
+            ("nobody", "^x .*$"),
+            ("folder", FAILED),
+            ("binary", FAILED),
+            ("pipe", FAILED),
+        ],
+    );
+    fs::create_dir(dir.join("folder.log")).unwrap();
+    fs::write(dir.join("binary.log"), b"\x7fELF\0\0").unwrap();
+    let made = Command::new("mkfifo").arg(dir.join("pipe.log")).status().unwrap();
+    assert!(made.success());
+    let output = program(dir).arg("check").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for (place, words) in [
+        ("filter.d/recursive.conf:3", "`a` uses `<a>`, which leads back to it; break the circle"),
+        ("filter.d/missing.conf:2", "`%(__prefix_line)s` is defined nowhere"),
+        (
+            "filter.d/group.conf:2",
+            "at byte 1: correct the expression; it is read as Python's `re` \
+                                   reads it; it reads `^(x <HOST>$`",
+        ),
+        ("filter.d/date.conf:3", "begins no token"),
+        ("filter.d/nobody.conf:2", "no group tells who failed: put `<HOST>`"),
+        ("jail.conf:", &format!("`{}` is a folder; name the logs in it", path("folder.log"))),
+        ("jail.conf:", &format!("`{}` holds NUL bytes; is it a log", path("binary.log"))),
+    ] {
+        let is_said = |line: &str| line.contains(place) && line.contains(words);
+        assert!(said.lines().any(is_said), "`{place}`, `{words}` in: {said}");
+    }
+    assert!(said.contains(": folder, binary, pipe\n"), "{said}");
 }
 
 #[test]

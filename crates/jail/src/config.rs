@@ -14,6 +14,7 @@ mod ignore_cache;
 mod ini;
 mod interpolate;
 mod jail;
+mod misspelt;
 mod nearest;
 pub mod options;
 mod shell;

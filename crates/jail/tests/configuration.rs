@@ -351,6 +351,17 @@ fn a_bad_filter_refuses_its_jail_alone() {
 }
 
 #[test]
+fn a_misspelt_tag_is_named() {
+    let jails = "[a]\nenabled = true\nfilter = odd[mode=agressive]\n";
+    let filter = "[Definition]\nfailregex = ^<mdre-<mode>> <HOST>$\nmdre-aggressive = x\n";
+    let configuration = configuration(&[("jail.conf", jails), ("filter.d/odd.conf", filter)]);
+    assert_eq!(configuration.jails.len(), 1);
+    let want = "/f/filter.d/odd.conf:2 -: `failregex` of jail `a` holds `<mdre-agressive>`, which \
+                nothing defines; did you mean `<mdre-aggressive>`?";
+    assert_eq!(told(&configuration.faults), [want]);
+}
+
+#[test]
 fn a_bad_action_refuses_its_jail_alone() {
     let jails = "[a]\nenabled = true\nfilter = login\naction = odd\n\
                  [b]\nenabled = true\nfilter = login\n";

@@ -89,6 +89,11 @@ impl Definition {
         self.document.section(DEFINITION).is_some_and(|options| options.contains_key(option))
     }
 
+    /// The names of the options in `[Definition]` itself, whether they have a meaning or not.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.document.section(DEFINITION).into_iter().flat_map(BTreeMap::keys).map(|name| &**name)
+    }
+
     /// Reads the options that have a meaning, save those that the jail gives itself.
     pub(super) fn read(
         &mut self,

@@ -14,7 +14,8 @@ use super::ini::{DEFAULT, Value};
 use super::interpolate::{Scope, Vars, reference};
 use super::options::{self, Item};
 use super::{
-    Action, Backend, Fault, IgnoreCache, Jail, LogPath, Place, WithoutLogs, duration, nearest,
+    Action, Backend, Fault, IgnoreCache, Jail, LogPath, Place, WithoutLogs, duration, misspelt,
+    nearest,
 };
 use crate::event::BanTime;
 use crate::increment::{Increment, Written};
@@ -384,6 +385,8 @@ impl Reader<'_> {
         let combined =
             definition.read(&FILTER_OPTIONS, &outside).and_then(|()| definition.combined(&[]));
         let filter = combined.map_err(FilterError::from).and_then(|mut combined| {
+            let tags = self.misspelt_tags(&combined, definition);
+            self.faults.extend(tags);
             for option in FILTER_OPTIONS.iter().chain(&["logtimezone", "logencoding"]) {
                 if let Some(text) = options.get(*option) {
                     combined.insert((*option).to_owned(), text.clone());
@@ -398,6 +401,24 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// Names the tags of expressions that were meant to be others.
+    fn misspelt_tags(
+        &self,
+        combined: &BTreeMap<String, String>,
+        definition: &Definition,
+    ) -> Vec<Fault> {
+        let expressions = ["prefregex", "failregex", "ignoreregex"];
+        let found = expressions.iter().filter_map(|option| {
+            let (tag, near) = misspelt::find(combined.get(*option)?, &definition.names())?;
+            let problem = format!(
+                "`{option}` of jail `{}` holds `<{tag}>`, which nothing defines; did you mean `<{near}>`?",
+                self.name
+            );
+            Some(Fault { place: definition.place(option), jail: None, problem })
+        });
+        found.collect()
     }
 
     fn actions(&mut self, options: &BTreeMap<String, String>) -> Vec<Action> {
