@@ -186,7 +186,7 @@ fn agrees_with_fail2ban_regex_line_by_line() {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/detection.py");
     let output = Command::new("python3")
         .arg(bench)
-        .args(["--lines", "3000", "--runs", "1", "--ours", BINARY, "--logs"])
+        .args(["--table", "--lines", "3000", "--runs", "1", "--ours", BINARY, "--logs"])
         .arg(temp.path())
         .output()
         .unwrap();
