@@ -1,12 +1,17 @@
 //! The log, in fail2ban's own line format, so that recidive and people's scripts work on it.
 //!
 //! `2026-11-22 06:32:40,943 fail2ban.actions        [6081]: NOTICE  [sshd] Ban 192.0.2.1`
+//!
+//! syslog and the journal get a datagram a line, with its level and without what they know
+//! themselves: RFC 3164 as syslog(3) writes it to its socket, and systemd's native protocol
+//! (systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
 use std::fmt;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -30,20 +35,35 @@ pub(crate) enum Target {
     /// To standard error, too.
     #[default]
     Stderr,
+    /// To standard output.
+    Stdout,
+    /// To syslog, by its socket.
+    Syslog(PathBuf),
+    /// To the journal of systemd, by its socket.
+    Journal(PathBuf),
     /// To a file, where fail2ban's own filter recidive and people's scripts look for them.
     File(PathBuf),
 }
 
+/// Where syslog and the journal take their datagrams.
+const SYSLOG_SOCKET: &str = "/dev/log";
+const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+
+/// What is known of a log target, for who names another one.
+pub(crate) const TARGETS: &str =
+    "it can be STDERR, STDOUT, SYSLOG, SYSTEMD-JOURNAL or a file with its whole path";
+
 impl Target {
     /// Reads fail2ban's `logtarget`, or ours; `None` where it is none that is known.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        match text.trim() {
-            "stderr" | "STDERR" => Some(Self::Stderr),
-            path if path.starts_with('/') => {
-                // fail2ban's options of a target are about its own format.
-                let path = path.split('[').next().unwrap_or(path);
-                Some(Self::File(path.into()))
-            }
+        // fail2ban's options of a target are about its own format.
+        let name = text.split('[').next().unwrap_or(text).trim();
+        match name.to_ascii_uppercase().as_str() {
+            "STDERR" | "SYSERR" => Some(Self::Stderr),
+            "STDOUT" | "SYSOUT" => Some(Self::Stdout),
+            "SYSLOG" => Some(Self::Syslog(SYSLOG_SOCKET.into())),
+            "SYSTEMD-JOURNAL" | "JOURNAL" => Some(Self::Journal(JOURNAL_SOCKET.into())),
+            _ if name.starts_with('/') => Some(Self::File(name.into())),
             _ => None,
         }
     }
@@ -55,7 +75,8 @@ impl Target {
     /// What the system says, where they cannot.
     pub(crate) fn try_out(&self) -> io::Result<()> {
         match self {
-            Self::Stderr => Ok(()),
+            Self::Stderr | Self::Stdout => Ok(()),
+            Self::Syslog(socket) | Self::Journal(socket) => Datagram::to(socket).map(drop),
             Self::File(path) => open(path).map(drop),
         }
     }
@@ -66,6 +87,9 @@ impl fmt::Display for Target {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stderr => out.write_str("STDERR"),
+            Self::Stdout => out.write_str("STDOUT"),
+            Self::Syslog(_) => out.write_str("SYSLOG"),
+            Self::Journal(_) => out.write_str("SYSTEMD-JOURNAL"),
             Self::File(path) => path.display().fmt(out),
         }
     }
@@ -85,8 +109,9 @@ pub(crate) fn begin(level_name: &str, target: Target) -> Log {
     let name = if level(level_name).is_some() { level_name } else { DEFAULT_LEVEL };
     let (filter, handle) = reload::Layer::new(level(name).unwrap_or(LevelFilter::INFO));
     let target = SharedTarget(Arc::new(RwLock::new(target)));
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(target.clone()).event_format(Fail2banLine);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(target.clone())
+        .event_format(Fail2banLine(target.clone()));
     // Only the first call of a process counts; a second one changes nothing, and need not.
     let _ = Registry::default().with(filter).with(lines).try_init();
     Log { filter: handle, level: Arc::new(Mutex::new(name.to_ascii_uppercase())), target }
@@ -126,9 +151,8 @@ impl Log {
     ///
     /// Where nothing can be written there; they go where they went then.
     pub(crate) fn set_target(&self, text: &str) -> Result<(), String> {
-        let target = Target::read(text).ok_or_else(|| {
-            format!("the log target `{text}` is not known; it can be STDERR or a file")
-        })?;
+        let target = Target::read(text)
+            .ok_or_else(|| format!("the log target `{text}` is not known; {TARGETS}"))?;
         target.try_out().map_err(|error| format!("`{text}` cannot be written: {error}"))?;
         *self.target.0.write().unwrap_or_else(PoisonError::into_inner) = target;
         Ok(())
@@ -143,6 +167,14 @@ impl SharedTarget {
     fn now(&self) -> RwLockReadGuard<'_, Target> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Where a line goes.
+    fn of(&self, metadata: &Metadata<'_>) -> Target {
+        match metadata.target().starts_with(GUARD) {
+            true => self.now().clone(),
+            false => Target::Stderr,
+        }
+    }
 }
 
 impl MakeWriter<'_> for SharedTarget {
@@ -155,13 +187,42 @@ impl MakeWriter<'_> for SharedTarget {
     /// The file is opened for each line: after a rotation the line belongs into the new one, and a
     /// daemon that bans by the thousand still spends far longer on each ban.
     fn make_writer_for(&self, metadata: &Metadata<'_>) -> Self::Writer {
-        match &*self.now() {
-            Target::File(path) if metadata.target().starts_with(GUARD) => match open(path) {
-                Ok(file) => Box::new(file),
-                Err(_full_or_gone) => self.make_writer(),
-            },
-            _ => self.make_writer(),
+        let boxed = |outcome: io::Result<Box<dyn io::Write>>| match outcome {
+            Ok(writer) => writer,
+            Err(_full_or_gone) => self.make_writer(),
+        };
+        match self.of(metadata) {
+            Target::Stderr => self.make_writer(),
+            Target::Stdout => Box::new(io::stdout()),
+            Target::Syslog(socket) | Target::Journal(socket) => boxed(Datagram::to(&socket)),
+            Target::File(path) => boxed(open(&path).map(|file| Box::new(file) as _)),
         }
+    }
+}
+
+/// Sends each line as a datagram.
+struct Datagram(UnixDatagram);
+
+impl Datagram {
+    fn to(socket: &Path) -> io::Result<Box<dyn io::Write>> {
+        let datagram = UnixDatagram::unbound()?;
+        datagram.connect(socket)?;
+        // A log that nobody takes away must not hold up a ban.
+        datagram.set_nonblocking(true)?;
+        Ok(Box::new(Self(datagram)))
+    }
+}
+
+impl io::Write for Datagram {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.0.send(line) {
+            Ok(_) => Ok(line.len()),
+            Err(_full_or_gone) => io::stderr().write(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -184,7 +245,7 @@ fn level(loglevel: &str) -> Option<LevelFilter> {
 /// What the targets of guard's lines begin with: they are named as fail2ban's are.
 const GUARD: &str = "fail2ban.";
 
-struct Fail2banLine;
+struct Fail2banLine(SharedTarget);
 
 impl<S, N> FormatEvent<S, N> for Fail2banLine
 where
@@ -199,28 +260,41 @@ where
     ) -> fmt::Result {
         let mut line = Line::default();
         event.record(&mut line);
-        let now = Zoned::now();
-        writeln!(
-            out,
-            "{},{:03} {:<24}[{}]: {:<7} {}",
-            now.strftime("%Y-%m-%d %H:%M:%S"),
-            now.millisecond(),
-            event.metadata().target(),
-            std::process::id(),
-            name(*event.metadata().level(), line.is_notice),
-            line.message,
-        )
+        let metadata = event.metadata();
+        let (name, severity) = name(*metadata.level(), line.is_notice);
+        let (source, pid, message) = (metadata.target(), std::process::id(), &line.message);
+        match self.0.of(metadata) {
+            Target::Stderr | Target::Stdout | Target::File(_) => {
+                let now = Zoned::now();
+                let (date, ms) = (now.strftime("%Y-%m-%d %H:%M:%S"), now.millisecond());
+                writeln!(out, "{date},{ms:03} {source:<24}[{pid}]: {name:<7} {message}")
+            }
+            Target::Syslog(_) => {
+                let priority = DAEMON * 8 + severity;
+                write!(out, "<{priority}>{source}[{pid}]: {name:<7} {message}")
+            }
+            Target::Journal(_) => {
+                // A line end would begin another field.
+                let message = message.replace('\n', " ");
+                writeln!(out, "PRIORITY={severity}\nSYSLOG_IDENTIFIER={source}")?;
+                writeln!(out, "SYSLOG_PID={pid}\nMESSAGE={name:<7} {message}")
+            }
+        }
     }
 }
 
-fn name(level: Level, is_notice: bool) -> &'static str {
+/// syslog's facility of daemons.
+const DAEMON: u8 = 3;
+
+/// fail2ban's name of a level, and syslog's number for it.
+fn name(level: Level, is_notice: bool) -> (&'static str, u8) {
     match level {
-        Level::INFO if is_notice => "NOTICE",
-        Level::INFO => "INFO",
-        Level::ERROR => "ERROR",
-        Level::WARN => "WARNING",
-        Level::DEBUG => "DEBUG",
-        Level::TRACE => "TRACE",
+        Level::INFO if is_notice => ("NOTICE", 5),
+        Level::INFO => ("INFO", 6),
+        Level::ERROR => ("ERROR", 3),
+        Level::WARN => ("WARNING", 4),
+        Level::DEBUG => ("DEBUG", 7),
+        Level::TRACE => ("TRACE", 7),
     }
 }
 
@@ -258,6 +332,38 @@ mod tests {
         assert_eq!(Target::read("STDERR"), Some(Target::Stderr));
         assert_eq!(Target::read("/var/log/fail2ban.log"), file("/var/log/fail2ban.log"));
         assert_eq!(Target::read("/var/log/f.log[format=\"x\"]"), file("/var/log/f.log"));
-        assert_eq!(Target::read("SYSLOG"), None);
+        let syslog = Some(Target::Syslog("/dev/log".into()));
+        assert_eq!(Target::read("SYSLOG[facility=auth]"), syslog);
+        let journal = Some(Target::Journal("/run/systemd/journal/socket".into()));
+        assert_eq!(Target::read("SYSTEMD-JOURNAL"), journal);
+        assert_eq!(Target::read("journal"), journal);
+        assert_eq!(Target::read("STDOUT"), Some(Target::Stdout));
+        assert_eq!(Target::read("var/log/fail2ban.log"), None);
+    }
+
+    /// What arrives at a socket for the line of a ban.
+    fn datagram(target: fn(PathBuf) -> Target) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        let target = SharedTarget(Arc::new(RwLock::new(target(path))));
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(target.clone())
+            .event_format(Fail2banLine(target));
+        tracing::subscriber::with_default(Registry::default().with(lines), || {
+            tracing::info!(target: "fail2ban.actions", notice = true, "[sshd] Ban {}", "192.0.2.1");
+        });
+        let mut room = [0; 1000];
+        let n_bytes = socket.recv(&mut room).expect("a datagram");
+        String::from_utf8_lossy(&room[..n_bytes]).into_owned()
+    }
+
+    #[test]
+    fn syslog_and_the_journal_get_a_datagram_a_line() {
+        let pid = std::process::id();
+        let ban = "NOTICE  [sshd] Ban 192.0.2.1";
+        assert_eq!(datagram(Target::Syslog), format!("<29>fail2ban.actions[{pid}]: {ban}"));
+        let fields = "PRIORITY=5\nSYSLOG_IDENTIFIER=fail2ban.actions\n";
+        assert_eq!(datagram(Target::Journal), format!("{fields}SYSLOG_PID={pid}\nMESSAGE={ban}\n"));
     }
 }

@@ -32,6 +32,7 @@ mod run;
 mod serve_hub;
 mod settings;
 mod signals;
+mod supervisor;
 mod textfile;
 mod who;
 

@@ -1,6 +1,6 @@
 //! `run`: the daemon, both halves of it or one, and `deliver`, what `report` leaves to the background.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::log::{self, Log};
 use crate::program::{self, Surroundings};
 use crate::settings::{self, BlockList, FirewallChoice, Settings};
 use crate::textfile::Textfile;
-use crate::{deliver, destinations, firewall, pulling, signals};
+use crate::{deliver, destinations, firewall, pulling, signals, supervisor};
 
 /// The target of what neither half says.
 const LOG: &str = "fail2misp";
@@ -65,7 +65,8 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
     let textfile = settings.metrics.textfile.filter(|_| halves.guard && !args.dry_run);
     let textfile = textfile.map(|path| Textfile::start(path, folders.guard_socket()));
     let _textfile = textfile.transpose().context("metrics").map_err(Failed::other_side)?;
-    both(guard, exchange)
+    let watched = (halves.guard && !args.dry_run).then(|| folders.guard_socket());
+    both(guard, exchange, watched)
 }
 
 /// Which halves run here.
@@ -75,14 +76,19 @@ struct Halves {
 }
 
 /// Runs the halves until one of them fails or the process is asked to end; one that fails ends the
-/// other, so that a supervisor starts both anew.
-fn both(guard: Option<guard::Setup>, exchange: Option<exchange::Setup>) -> Outcome {
+/// other, so that a supervisor starts both anew, which is told of the guard at `watched`.
+fn both(
+    guard: Option<guard::Setup>,
+    exchange: Option<exchange::Setup>,
+    watched: Option<PathBuf>,
+) -> Outcome {
     let guard = guard.map(Guard::start).transpose().context("guard");
     let guard = guard.map_err(Failed::other_side)?;
     let stop_exchange = exchange::Stop::default();
     let stop_both = {
         let (guard, exchange) = (guard.as_ref().map(Guard::stopper), stop_exchange.clone());
         move || {
+            supervisor::stopping();
             guard.iter().for_each(Stopper::stop);
             exchange.stop();
         }
@@ -97,6 +103,7 @@ fn both(guard: Option<guard::Setup>, exchange: Option<exchange::Setup>) -> Outco
             ended
         })
     });
+    supervisor::ready(watched);
     if let Some(guard) = guard {
         guard.wait();
     }
@@ -123,7 +130,8 @@ fn begin_log(settings: &Settings, configuration: &Configuration, is_dry: bool) -
     let (target, trouble) = match target {
         None => (log::Target::Stderr, None),
         Some((text, None)) => {
-            (log::Target::Stderr, Some(format!("the log target `{text}` is not known")))
+            let trouble = format!("the log target `{text}` is not known, {}", log::TARGETS);
+            (log::Target::Stderr, Some(trouble))
         }
         Some((text, Some(target))) => match target.try_out() {
             Ok(()) => (target, None),

@@ -207,7 +207,8 @@ pub(crate) struct Metrics {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
-    /// Where guard's log goes: `stderr`, or a file; where fail2ban's `logtarget` says if absent.
+    /// Where guard's log goes: `stderr`, `stdout`, `syslog`, `journal` or a file; where fail2ban's
+    /// `logtarget` says if absent.
     pub(crate) target: Option<String>,
 }
 
@@ -274,7 +275,7 @@ fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {
 fn fault(settings: &Settings) -> Option<(String, String)> {
     let target = settings.log.target.as_deref();
     if let Some(target) = target.filter(|target| log::Target::read(target).is_none()) {
-        let problem = format!("the target `{target}` is not known; it can be `stderr` or a file");
+        let problem = format!("the target `{target}` is not known; {}", log::TARGETS);
         return Some(("log".into(), problem));
     }
     let listen = settings.metrics.listen.filter(|listen| !listen.ip().is_loopback());
