@@ -16,12 +16,16 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use guard::firewall::{Blocking, Change, Hook, Ports, Rule, Verdict};
+use control::block_list::BlockEntry;
+use control::guard::GuardClient;
+use guard::store::{Record, Store};
 use guard::{Clock, Firewall, Guard, Memory, Nft, Setup};
-use jail::Subject;
+use ipnet::Ipv4Net;
 use jail::config::Jail;
+use jail::{Ban, BanTime, Subject};
 use jiff::Timestamp;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketType, sockopt};
@@ -33,17 +37,27 @@ const N_SAMPLES: u32 = 2000;
 /// Attackers that fail at once.
 const N_FLOOD: u32 = 10_000;
 /// Bans that are put back at a start.
-const N_RESTORED: u32 = 100_000;
+const N_RESTORED: [u32; 3] = [10_000, 100_000, 500_000];
 
 /// `NFNLGRP_NFTABLES` as a bit of a mask.
 const NFTABLES_EVENTS: u32 = 1 << (7 - 1);
 
+/// Set in the process that writes the bans of a last life: where, and how many.
+const PREPARE: &str = "FAIL2MISP_BENCH_FOLDER";
+const N_PREPARED: &str = "FAIL2MISP_BENCH_BANS";
+
 fn main() {
+    if let Some(folder) = std::env::var_os(PREPARE) {
+        let n_bans = std::env::var(N_PREPARED).unwrap().parse().unwrap();
+        return prepare(Path::new(&folder), n_bans);
+    }
     lines();
     netns::within(|| {
         line_to_kernel();
         flood();
-        restore();
+        N_RESTORED.into_iter().for_each(restore);
+        block_list(100_000, 0);
+        block_list(950_000, 50_000);
     });
 }
 
@@ -119,26 +133,76 @@ fn flood() {
     stop(guard);
 }
 
-fn restore() {
-    let rule = Rule {
-        hook: Hook::Input,
-        protocols: vec!["tcp".to_owned()],
-        ports: Ports::All,
-        verdict: Verdict::Drop,
-    };
-    let blocking = Blocking { jail: "sshd".to_owned(), rules: vec![rule] };
-    let bans: Vec<Change> = (0..N_RESTORED)
-        .map(|n| Change::Ban {
-            jail: "sshd".to_owned(),
-            target: addr(n).into(),
-            timeout: Some(Duration::from_secs(600)),
+/// A start of the whole guard with so many bans of its last life.
+fn restore(n_bans: u32) {
+    let folder = tempfile::tempdir().unwrap();
+    // What a process once held it keeps; so another one writes the bans.
+    let written = Command::new(std::env::current_exe().unwrap())
+        .env(PREPARE, folder.path())
+        .env(N_PREPARED, n_bans.to_string())
+        .status();
+    assert!(written.unwrap().success());
+    let begun = Instant::now();
+    let (guard, _log) = start(folder.path(), Nft::new());
+    let took = begun.elapsed();
+    assert_eq!(Nft::new().banned().unwrap().len(), n_bans as usize);
+    println!("{n_bans} bans back after a restart: {took:?}");
+    stop(guard);
+}
+
+/// Writes the bans that [`restore`] puts back.
+fn prepare(folder: &Path, n_bans: u32) {
+    let now = Timestamp::now();
+    let bans: Vec<Record> = (0..n_bans)
+        .map(|n| {
+            Record::Banned(Ban {
+                jail: "sshd".to_owned(),
+                subject: Subject::Addr(addr(n)),
+                time: now,
+                bantime: BanTime::Seconds(86_400),
+                n_failures: 5,
+                first_failure: now,
+                last_failure: now,
+                matches: vec![line(n)],
+                fields: Vec::new(),
+            })
         })
         .collect();
-    let mut kernel = Nft::new();
+    Store::open(&folder.join("guard")).unwrap().commit(&bans).unwrap();
+}
+
+/// A block list as a whole, and a small change of it, over the socket into the kernel.
+fn block_list(n_addresses: u32, n_prefixes: u32) {
+    let folder = tempfile::tempdir().unwrap();
+    let (guard, _log) = start(folder.path(), Nft::new());
+    let mut client = GuardClient::connect(&folder.path().join("control.sock")).unwrap();
+    let until = Some(Timestamp::now() + jiff::SignedDuration::from_hours(24));
+    let entry = |first: u32, length| {
+        let net = Ipv4Net::new(Ipv4Addr::from_bits(first), length).unwrap();
+        BlockEntry { net: net.into(), until }
+    };
+    let address = |n: u32| entry(0x1600_0000 + n * 3, 32);
+    let prefix = |n: u32| entry(0x5000_0000 + n * 512, 24);
+    let whole: Vec<_> = (0..n_addresses).map(address).chain((0..n_prefixes).map(prefix)).collect();
     let begun = Instant::now();
-    kernel.rebuild(&[blocking], &mut bans.into_iter()).unwrap();
-    println!("{N_RESTORED} bans put back in one step: {:?}", begun.elapsed());
-    kernel.remove().unwrap();
+    client.change_block_list("hub", "1", None, &whole, &[]).unwrap();
+    let took = begun.elapsed();
+    let n_listed = whole.len();
+    let new: Vec<_> = (n_addresses..n_addresses + 50).map(address).collect();
+    let gone: Vec<_> = (0..50).map(|n| address(n).net).collect();
+    let begun = Instant::now();
+    client.change_block_list("hub", "2", Some("1"), &new, &gone).unwrap();
+    let change = begun.elapsed();
+    let new: Vec<_> = (n_prefixes..n_prefixes + 50).map(prefix).collect();
+    let gone: Vec<_> = (0..n_prefixes.min(50)).map(|n| prefix(n).net).collect();
+    let begun = Instant::now();
+    client.change_block_list("hub", "3", Some("2"), &new, &gone).unwrap();
+    println!(
+        "block list of {n_listed} entries, {n_prefixes} of them prefixes: {took:?}; a change of 100 \
+         addresses {change:?}, of 100 prefixes {:?}",
+        begun.elapsed()
+    );
+    stop(guard);
 }
 
 fn addr(n: u32) -> std::net::IpAddr {
@@ -159,7 +223,7 @@ fn start(folder: &Path, firewall: impl Firewall + 'static) -> (Guard, File) {
         disabled: Vec::new(),
         jails: vec![jail],
         state: Some(folder.join("guard")),
-        socket: None,
+        socket: Some(folder.join("control.sock")),
         firewall: Box::new(firewall),
         block_limits: guard::Limits::default(),
         clock: Clock::utc(),
