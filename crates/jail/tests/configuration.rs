@@ -107,6 +107,20 @@ fn what_no_file_says_is_as_in_fail2bans_server() {
     assert!(jail.ignore_self && jail.ignore_ip.is_empty());
 }
 
+/// The short way to a jail of one's own: no file in filter.d.
+#[test]
+fn a_jail_without_a_filter_says_itself_what_it_looks_for() {
+    let text = "[a]\nenabled = true\nfailregex = ^bad <HOST>$\n    ^worse <HOST>$\n\
+                ignoreregex = ok\ndatepattern = {NONE}\nmaxlines = 2\n";
+    let spec = jail(&[("jail.conf", text)]).filter;
+    assert_eq!(spec.failregex, ["^bad <HOST>$", "^worse <HOST>$"]);
+    assert_eq!((spec.ignoreregex, spec.maxlines), (vec!["ok".to_owned()], Some(2)));
+    assert_eq!(spec.datepattern.as_deref(), Some("{NONE}"));
+    let wrong = configuration(&[("jail.conf", "[a]\nenabled = true\nmaxlines = none\n")]);
+    let [fault] = &told(&wrong.faults)[..] else { panic!("{:?}", wrong.faults) };
+    assert!(fault.starts_with("/f/jail.conf:3 a: `maxlines = none`"), "{fault}");
+}
+
 #[test]
 fn who_is_ignored_may_be_a_commands_answer() {
     let jail = jail(&[(

@@ -67,7 +67,7 @@ fn odd_configuration_reads_as_fail2ban_reads_it() {
         return; // fail2ban itself is what is asked
     }
     let n_jails = check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/odd"));
-    assert_eq!(n_jails, 8);
+    assert_eq!(n_jails, 9);
 }
 
 /// Compares all commands, and tells how many jails there are.

@@ -65,6 +65,15 @@ pub(super) enum FilterError {
 }
 
 impl FilterError {
+    /// The option that is wrong, where a jail says it itself.
+    pub(super) const fn option(&self) -> &'static str {
+        match self {
+            Self::MaxLines(_) => "maxlines",
+            Self::JournalMatch(_) => "journalmatch",
+            Self::Definition(_) => "filter",
+        }
+    }
+
     /// Where the mistake was made, as far as the filter's own files tell.
     pub(super) fn place(&self, definition: &Definition) -> Option<Place> {
         match self {

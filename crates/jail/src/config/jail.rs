@@ -267,7 +267,10 @@ impl Reader<'_> {
         let backend = self.get("backend").unwrap_or_else(|| "auto".to_owned());
         let mut definition = self.open_filter(&backend)?;
         let options = self.options();
-        let filter = definition.as_mut().and_then(|it| self.filter(it, &options));
+        let filter = match &mut definition {
+            Some(definition) => self.filter(definition, &options),
+            None => self.own_filter(&options),
+        };
         let places = self.places(definition.as_ref());
         let filter = filter.unwrap_or_default();
         let actions = self.actions(&options);
@@ -398,6 +401,17 @@ impl Reader<'_> {
             Ok(filter) => Some(filter),
             Err(error) => {
                 self.refuse_at(error.place(definition), "filter", format!("filter: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A jail that names no filter says itself what it looks for.
+    fn own_filter(&mut self, options: &BTreeMap<String, String>) -> Option<Filter> {
+        match Filter::new(options) {
+            Ok(filter) => Some(filter),
+            Err(error) => {
+                self.refuse(error.option(), error.to_string());
                 None
             }
         }
