@@ -15,6 +15,10 @@ pub(super) fn find<'a>(
     let starts = expression.match_indices('<').map(|(at, _)| at);
     let tags = starts.filter_map(|at| {
         let (tag, _) = expression[at + 1..].split_once('>')?;
+        // A letter before the tag that follows it.
+        if tag.contains('<') {
+            return None;
+        }
         let is_group = expression[..at].ends_with("(?P");
         let is_field = tag.starts_with("F-") || tag.starts_with("/F-");
         (!is_group && !is_field && !TAGS.contains(&tag)).then_some(tag)
@@ -39,6 +43,6 @@ mod tests {
         assert_eq!(find("^bad <HSOT>$"), Some(("HSOT", "HOST")));
         assert_eq!(find("^bad <host>$"), Some(("host", "HOST")));
         assert_eq!(find("^<mdre-agressive> <HOST>"), Some(("mdre-agressive", "mdre-aggressive")));
-        assert_eq!(find("^(?P<host>x) <F-USER>y</F-USER> <NOSRV> (?<=a)<[^>]+> <HOST>"), None);
+        assert_eq!(find("^(?P<host>x) <F-USER>y</F-USER> <NOSRV> (?<=a)<[^>]+> <<ADDR>>"), None);
     }
 }
