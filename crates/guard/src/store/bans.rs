@@ -14,6 +14,10 @@ const MAX_LOG: u64 = 1_000_000;
 /// Rows beyond [`MAX_LOG`] that are tolerated, so that not every commit purges.
 const PURGE_EVERY: u64 = 1000;
 
+/// Bans that stay though the log's follower has taken care of them, for whoever else reads the log
+/// a moment later: the demonstration, an operator.
+const TAIL: u64 = 1000;
+
 /// What [`Store::bans_since`] returns at most, so that it fits into an answer of the control socket.
 const MAX_PART_BYTES: usize = 8 << 20;
 
@@ -119,7 +123,8 @@ impl Store {
         read().map_err(|error| fault(&self.path, error))
     }
 
-    /// Notes that the log's follower has taken care of all bans up to `number`, and forgets them.
+    /// Notes that the log's follower has taken care of all bans up to `number`, and forgets all but
+    /// the last of them.
     /// A number that is not ahead of the last one changes nothing.
     ///
     /// # Errors
@@ -127,6 +132,7 @@ impl Store {
     /// When it cannot be written.
     pub fn reached(&mut self, number: u64) -> Result<(), StoreError> {
         let number = number.min(self.ban_log.last);
+        let forgotten = number.saturating_sub(TAIL);
         let mut write = || {
             let tx = self.db.transaction()?;
             let moved = tx.execute(
@@ -134,12 +140,12 @@ impl Store {
                 [number.cast_signed()],
             )?;
             if moved > 0 {
-                tx.execute("DELETE FROM ban_log WHERE number <= ?", [number.cast_signed()])?;
+                tx.execute("DELETE FROM ban_log WHERE number <= ?", [forgotten.cast_signed()])?;
             }
             tx.commit()
         };
         write().map_err(|error| fault(&self.path, error))?;
-        self.ban_log.first = self.ban_log.first.max(number + 1);
+        self.ban_log.first = self.ban_log.first.max(forgotten + 1);
         self.ban_log.reached = self.ban_log.reached.max(number);
         Ok(())
     }

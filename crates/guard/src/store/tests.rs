@@ -82,12 +82,26 @@ fn numbers_are_never_used_twice() {
     store.reached(3).unwrap();
     store.reached(2).unwrap(); // a late word changes nothing
     assert_eq!(store.ban_log().reached, 3);
-    assert_eq!(numbers(&store, 0, 1), [(4, "192.0.2.4".into())]);
+    assert_eq!(numbers(&store, 3, 1), [(4, "192.0.2.4".into())]);
     store.reached(99).unwrap(); // nobody is ahead of the log
     assert_eq!(store.ban_log().reached, 5);
-    assert_eq!(numbers(&store, 0, 9), []);
+    assert_eq!(numbers(&store, 5, 9), []);
     store.commit(&bans[..1]).unwrap();
-    assert_eq!(numbers(&store, 0, 9), [(6, "192.0.2.1".into())]);
+    assert_eq!(numbers(&store, 5, 9), [(6, "192.0.2.1".into())]);
+}
+
+/// Who reads beside the log's follower, a moment later, misses nothing.
+#[test]
+fn the_last_bans_stay_for_other_readers() {
+    let mut store = Store::in_memory().unwrap();
+    store.commit(&[Record::Banned(ban("192.0.2.1"))]).unwrap();
+    store.reached(1).unwrap();
+    assert_eq!(numbers(&store, 0, 9), [(1, "192.0.2.1".into())]);
+    // As if so many had come since.
+    store.db.execute("UPDATE sqlite_sequence SET seq = 1500", []).unwrap();
+    store.commit(&[Record::Banned(ban("192.0.2.2"))]).unwrap();
+    store.reached(1501).unwrap();
+    assert_eq!(numbers(&store, 0, 9), [(1501, "192.0.2.2".into())]);
 }
 
 #[test]
