@@ -26,7 +26,7 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|&byte| byte == b'*')
 }
 
-/// As [`matches`], where capital letters are as good as small ones (ASCII).
+/// As [`matches()`], where capital letters are as good as small ones (ASCII).
 pub(crate) fn matches_any_case(pattern: &str, text: &str) -> bool {
     matches(&pattern.to_ascii_lowercase(), &text.to_ascii_lowercase())
 }
