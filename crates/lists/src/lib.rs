@@ -5,6 +5,7 @@
 //! - [`warninglist`]: MISP's lists of what is no indicator
 //! - [`decay`]: how the word of a sighting fades, by MISP's polynomial
 //! - [`change`]: what changed in a list, signed and chained; [`chain`]: who follows such a chain
+//! - [`places`]: where an address is, by files in MaxMind's format
 //!
 //! Pure: this room reads no file, no clock, no environment, and makes no random number.
 
@@ -13,6 +14,7 @@ pub mod change;
 pub mod decay;
 mod hex;
 pub mod net;
+pub mod places;
 mod prefixes;
 mod signature;
 pub mod warninglist;
