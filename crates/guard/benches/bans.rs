@@ -1,4 +1,5 @@
-//! How soon a line is a ban in the kernel, and how fast many are: `cargo bench -p guard`.
+//! How soon a line is a ban in the kernel, and how fast many are: `cargo bench -p guard`; one of
+//! them alone, say the restarts, by `cargo bench -p guard -- restore`.
 //!
 //! Runs in a network namespace of its own, so it needs root; the kernel itself tells (by its
 //! events of nf_tables) when an element stands.
@@ -32,8 +33,9 @@ use rustix::net::{AddressFamily, RecvFlags, SocketType, sockopt};
 
 /// Lines of a backlog.
 const N_LINES: u32 = 1_000_000;
-/// Lines whose way is measured.
-const N_SAMPLES: u32 = 2000;
+/// Lines whose way is measured, and the microseconds between two of them at most.
+const N_SAMPLES: u32 = 10_000;
+const MAX_PAUSE: u64 = 4000;
 /// Attackers that fail at once.
 const N_FLOOD: u32 = 10_000;
 /// Bans that are put back at a start.
@@ -51,15 +53,26 @@ fn main() {
         let n_bans = std::env::var(N_PREPARED).unwrap().parse().unwrap();
         return prepare(Path::new(&folder), n_bans);
     }
-    lines();
-    netns::within(|| {
-        line_to_kernel();
-        flood();
-        N_RESTORED.into_iter().for_each(restore);
-        block_list(100_000, 0);
-        block_list(950_000, 50_000);
+    // cargo itself adds a flag.
+    let wanted = std::env::args().skip(1).find(|it| !it.starts_with('-')).unwrap_or_default();
+    netns::within(move || {
+        for (_, bench) in BENCHES.iter().filter(|(name, _)| name.contains(&wanted)) {
+            bench();
+        }
     });
 }
+
+/// What is measured.
+const BENCHES: [(&str, fn()); 5] = [
+    ("lines", lines),
+    ("line_to_kernel", line_to_kernel),
+    ("flood", flood),
+    ("restore", || N_RESTORED.into_iter().for_each(restore)),
+    ("block_list", || {
+        block_list(100_000, 0);
+        block_list(950_000, 50_000);
+    }),
+];
 
 /// A backlog with one failure in ten lines, of 5,000 attackers, read by a guard that only
 /// remembers; the last attacker of it tells that it was read.
@@ -99,10 +112,14 @@ fn line_to_kernel() {
     let folder = tempfile::tempdir().unwrap();
     let (guard, mut log) = start(folder.path(), Nft::new());
     let events = listen();
+    let mut dice = 0x2545_f491_4f6c_dd1d_u64;
     let mut took: Vec<Duration> = (0..N_SAMPLES)
         .map(|n| {
-            // At uneven distances, as attackers come.
-            std::thread::sleep(Duration::from_micros(500 + u64::from(n * 7919 % 1500)));
+            // At random distances, as attackers come (xorshift).
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            std::thread::sleep(Duration::from_micros(dice % MAX_PAUSE));
             let line = line(n);
             let begun = Instant::now();
             log.write_all(line.as_bytes()).unwrap();

@@ -14,6 +14,7 @@
 //! Tried with nft 1.0.6 on Linux 6.18.
 
 mod batch;
+mod frame;
 mod interval;
 mod message;
 mod netlink;
@@ -30,6 +31,7 @@ use super::nets::Nets;
 use super::program::Program;
 use super::{Blocking, Change, Dropped, Firewall, FirewallError, Look, is_address};
 use batch::{MAX_ELEMENTS, Operation, Verb};
+use frame::Frame;
 use netlink::Netlink;
 use set::Set;
 
@@ -62,8 +64,8 @@ pub struct Nft {
     generation: u32,
     /// The prefixes that are banned in each jail, and until when.
     nets: BTreeMap<String, Nets>,
-    /// The table without its elements, as `nft` listed it after the last rebuild.
-    rules: Vec<u8>,
+    /// That of the table's frame after the last rebuild; `None` before the first.
+    digest: Option<u64>,
     /// The kernel's number of its rule set when the table was last found as it should be.
     seen: Option<u32>,
 }
@@ -110,7 +112,7 @@ impl Nft {
     }
 
     fn of(table: Table, way: Way) -> Self {
-        Self { table, way, generation: 0, nets: BTreeMap::new(), rules: Vec::new(), seen: None }
+        Self { table, way, generation: 0, nets: BTreeMap::new(), digest: None, seen: None }
     }
 
     fn make(&mut self, operations: &[Operation]) -> Result<(), FirewallError> {
@@ -184,25 +186,33 @@ impl Nft {
 
     /// Turns the rules to the sets of `generation`, in one step, and takes away all others.
     fn turn(&mut self, jails: &[Blocking], generation: u32) -> Result<(), FirewallError> {
-        let named = script::named(&self.list(&["-t"])?);
+        let there = self.frame()?;
         let mut script = script::rules(self.table, jails, generation);
         let table = self.table;
         let is_old = |name: &&String| Set::read(name).is_none_or(|(_, _, it)| it != generation);
-        for set in named.sets.iter().filter(is_old) {
+        for set in there.sets.iter().filter(is_old) {
             script.push_str(&format!("delete set {table} {set}\n"));
         }
         let counters: HashSet<String> = jails.iter().map(|it| set::plain(&it.jail)).collect();
-        for counter in named.counters.iter().filter(|it| !counters.contains(*it)) {
+        for counter in there.counters.iter().filter(|it| !counters.contains(*it)) {
             script.push_str(&format!("delete counter {table} {counter}\n"));
         }
         NFT.run(&["-f", "-"], &script)?;
-        self.rules = self.list(&["-s", "-t"])?;
+        self.digest = Some(self.frame()?.digest);
         Ok(())
     }
 
-    /// The table as `nft` lists it.
-    fn list(&self, flags: &[&str]) -> Result<Vec<u8>, FirewallError> {
-        NFT.run(&[flags, &["list", "table", "inet", self.table.name]].concat(), "")
+    /// What our table is made of.
+    fn frame(&mut self) -> Result<Frame, FirewallError> {
+        let table = self.table.name;
+        match self.by_netlink(|netlink| netlink.frame(table)) {
+            Some(frame) => frame,
+            None => {
+                // It reads all elements all the same (nft 1.0.6), which takes its time.
+                let listing = NFT.run(&["-s", "-t", "list", "table", "inet", table], "")?;
+                Ok(Frame::listed(&listing))
+            }
+        }
     }
 
     /// What the set of this name holds: its addresses, or its prefixes.
@@ -248,9 +258,8 @@ impl Firewall for Nft {
         bans: &mut dyn Iterator<Item = Change>,
     ) -> Result<(), FirewallError> {
         NFT.run(&["-f", "-"], &format!("add table {}\n", self.table))?;
-        let there = script::named(&self.list(&["-t"])?);
-        let newest =
-            there.sets.iter().filter_map(|name| Set::read(name)).map(|(_, _, it)| it).max();
+        let there = self.frame()?.sets;
+        let newest = there.iter().filter_map(|name| Set::read(name)).map(|(_, _, it)| it).max();
         let generation = newest.unwrap_or(0).max(self.generation) + 1;
         NFT.run(&["-f", "-"], &script::sets(self.table, jails, generation))?;
         let mut nets = BTreeMap::new();
@@ -275,7 +284,7 @@ impl Firewall for Nft {
     fn banned(&mut self) -> Result<Vec<(String, IpNet)>, FirewallError> {
         let mut banned = Vec::new();
         let mut covers: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
-        for name in script::named(&self.list(&["-t"])?).sets {
+        for name in self.frame()?.sets {
             let Some((set, jail, generation)) = Set::read(&name) else { continue };
             if self.generation != 0 && generation != self.generation {
                 continue;
@@ -305,8 +314,8 @@ impl Firewall for Nft {
         if number.is_some() && number == self.seen {
             return Ok(Look::Untouched);
         }
-        match self.list(&["-s", "-t"]) {
-            Ok(rules) if rules == self.rules => {
+        match self.frame() {
+            Ok(frame) if Some(frame.digest) == self.digest => {
                 self.seen = number;
                 Ok(Look::Touched)
             }

@@ -153,6 +153,11 @@ pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>>
 pub(super) struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Attributes<'a> {
+    /// All of them, as they were received.
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// The value of the first one of this kind.
     pub(super) fn find(mut self, kind: u16) -> Option<&'a [u8]> {
         self.find_map(|(it, value)| (it == kind).then_some(value))

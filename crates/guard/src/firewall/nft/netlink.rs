@@ -9,12 +9,13 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
 
 use super::batch::{Batch, Operation};
+use super::frame::{self, Frame};
 use super::interval::Edge;
 use super::message::{
-    self, Message, NFNL_SUBSYS_NFTABLES, NFPROTO_INET, NFPROTO_UNSPEC, NFT_SET_ELEM_INTERVAL_END,
-    NFTA_DATA_VALUE, NFTA_LIST_ELEM, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY,
-    NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NLM_F_DUMP,
-    Writer,
+    self, Attributes, Message, NFNL_SUBSYS_NFTABLES, NFPROTO_INET, NFPROTO_UNSPEC,
+    NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_LIST_ELEM, NFTA_SET_ELEM_FLAGS,
+    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
+    NFTA_SET_ELEM_LIST_TABLE, NLM_F_DUMP, Writer,
 };
 use crate::firewall::{Dropped, FirewallError};
 
@@ -34,12 +35,19 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
+/// Tables, chains, rules and sets, each of which names its table in its first attribute.
+const NFT_MSG_GETTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 1;
+const NFT_MSG_GETCHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 4;
+const NFT_MSG_GETRULE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 7;
+const NFT_MSG_GETSET: u16 = NFNL_SUBSYS_NFTABLES << 8 | 10;
 const NFT_MSG_GETSETELEM: u16 = NFNL_SUBSYS_NFTABLES << 8 | 13;
 const NFT_MSG_GETGEN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 16;
 const NFT_MSG_GETOBJ: u16 = NFNL_SUBSYS_NFTABLES << 8 | 19;
 
 const NFTA_GEN_ID: u16 = 1;
-const NFTA_OBJ_TABLE: u16 = 1;
+const NFTA_TABLE: u16 = 1;
+const NFTA_SET_NAME: u16 = 2;
+const NFTA_SET_HANDLE: u16 = 16;
 const NFTA_OBJ_NAME: u16 = 2;
 const NFTA_OBJ_DATA: u16 = 4;
 const NFTA_COUNTER_BYTES: u16 = 1;
@@ -116,9 +124,7 @@ impl Netlink {
 
     /// What the counters of a table have counted.
     pub(super) fn counters(&mut self, table: &str) -> Result<Vec<Dropped>, FirewallError> {
-        let request = |writer: &mut Writer| writer.text(NFTA_OBJ_TABLE, table);
-        self.list(NFT_MSG_GETOBJ, request, table, |message, found| {
-            let attributes = message.attributes();
+        self.objects(NFT_MSG_GETOBJ, table, |attributes, found| {
             let data = attributes.inside(NFTA_OBJ_DATA);
             let count = |kind| data.and_then(|it| it.u64(kind)).unwrap_or(0);
             found.extend(attributes.text(NFTA_OBJ_NAME).map(|name| Dropped {
@@ -126,6 +132,44 @@ impl Netlink {
                 n_packets: count(NFTA_COUNTER_PACKETS),
                 n_bytes: count(NFTA_COUNTER_BYTES),
             }));
+        })
+    }
+
+    /// What a table is made of.
+    pub(super) fn frame(&mut self, table: &str) -> Result<Frame, FirewallError> {
+        let whole = |it: Attributes<'_>, found: &mut Vec<Vec<u8>>| found.push(it.bytes().to_vec());
+        let tables = self.objects(NFT_MSG_GETTABLE, table, whole)?;
+        if tables.is_empty() {
+            return Err(gone(table));
+        }
+        let chains = self.objects(NFT_MSG_GETCHAIN, table, whole)?;
+        let rules = self.objects(NFT_MSG_GETRULE, table, whole)?;
+        // Of a set the kernel also tells how much it holds.
+        let sets = self.objects(NFT_MSG_GETSET, table, |it, found| {
+            let name = it.text(NFTA_SET_NAME).unwrap_or_default();
+            found.push((name.to_owned(), it.u64(NFTA_SET_HANDLE)));
+        })?;
+        let counters = self.counters(table)?;
+        Ok(Frame {
+            digest: frame::digest((tables, chains, rules, &sets)),
+            sets: sets.into_iter().map(|(name, _)| name).collect(),
+            counters: counters.into_iter().map(|it| it.by).collect(),
+        })
+    }
+
+    /// Gathers what `read` finds in each object of one kind in a table.
+    fn objects<T>(
+        &mut self,
+        kind: u16,
+        table: &str,
+        read: impl Fn(Attributes<'_>, &mut Vec<T>),
+    ) -> Result<Vec<T>, FirewallError> {
+        let request = |writer: &mut Writer| writer.text(NFTA_TABLE, table);
+        self.list(kind, request, table, |message, found| {
+            // The kernel tells of all tables' chains, whatever it is asked.
+            if message.attributes().text(NFTA_TABLE) == Some(table) {
+                read(message.attributes(), found);
+            }
         })
     }
 
@@ -188,9 +232,13 @@ fn addr(key: &[u8]) -> Option<IpAddr> {
 /// What the kernel means by an error about a set or a table.
 fn refusal(error: i32, what: &str) -> FirewallError {
     match Errno::from_raw_os_error(error) {
-        Errno::NOENT => FirewallError::Refused { said: format!("`{what}` of ours is gone") },
+        Errno::NOENT => gone(what),
         error => fault(error),
     }
+}
+
+fn gone(what: &str) -> FirewallError {
+    FirewallError::Refused { said: format!("`{what}` of ours is gone") }
 }
 
 fn fault(error: Errno) -> FirewallError {

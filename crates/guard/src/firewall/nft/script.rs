@@ -113,24 +113,6 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = writeln!(out, "{text}");
 }
 
-/// What a listing of our table names.
-#[derive(Debug, Default)]
-pub(super) struct Named {
-    pub(super) sets: Vec<String>,
-    pub(super) counters: Vec<String>,
-}
-
-/// The sets and counters in a listing of our table by `nft -t`.
-pub(super) fn named(listing: &[u8]) -> Named {
-    let listing = String::from_utf8_lossy(listing);
-    let names = |kind: &str| {
-        let words =
-            |line: &str| Some(line.trim().strip_prefix(kind)?.strip_suffix(" {")?.to_owned());
-        listing.lines().filter_map(words).collect()
-    };
-    Named { sets: names("set "), counters: names("counter ") }
-}
-
 /// What one of our sets holds, in a listing of it by `nft -j`.
 pub(super) fn elements(listing: &[u8]) -> Result<Vec<IpNet>, FirewallError> {
     let sets = objects(listing, "set")?;
@@ -176,15 +158,6 @@ mod tests {
 
     #[test]
     fn reads_listings() {
-        let listing = b"table inet fail2misp {\n\tcounter sshd {\n\t\tpackets 0 bytes 0\n\t}\n\n\tset \
-            addr4-sshd.1 {\n\t\ttype ipv4_addr\n\t}\n\n\tchain input {\n\t\tcounter name \"sshd\" drop\n\
-            \t}\n}\n";
-        let named = named(listing);
-        assert_eq!(
-            (named.sets, named.counters),
-            (vec!["addr4-sshd.1".into()], vec!["sshd".into()])
-        );
-
         let listing = br#"{"nftables": [{"metainfo": {}}, {"set": {"name": "x", "elem": [
             {"elem": {"val": "192.0.2.1", "timeout": 60, "expires": 59}},
             {"elem": {"val": {"prefix": {"addr": "198.51.100.0", "len": 24}}, "timeout": 60}},
