@@ -42,7 +42,7 @@ use crate::reader::{Batch, Counted};
 use crate::ready::Ready;
 use crate::start::StartError;
 use crate::store::{Past, Record, Store, StoreError};
-use crate::words::chain;
+use crate::words::{self, chain};
 pub(crate) use reform::Reform;
 
 /// Events of one turn at most, so that nobody waits long for the first of them.
@@ -232,7 +232,7 @@ impl Run {
         let now = self.clock.now();
         self.store.purge(now)?;
         self.tell_of_host(now);
-        self.restore_bans(self.store.standing()?, now);
+        self.restore_bans(|_| true, now)?;
         for (jail, subject, ticket) in self.store.failing(now)? {
             // The jail may come back while they still count.
             self.judge.handle(judge::Event::Failing { jail, subject, ticket }, now);
@@ -245,21 +245,32 @@ impl Run {
         Ok(())
     }
 
-    fn restore_bans(&mut self, bans: Vec<Ban>, now: Timestamp) {
-        for ban in bans {
-            let (jail, subject) = (ban.jail.clone(), ban.subject.clone());
-            let is_over = ban.until().is_some_and(|end| end <= now);
-            let actions = self.judge.handle(judge::Event::Restore(ban), now);
-            let stands = actions.iter().any(|it| matches!(it, Action::Restored(_)));
-            let no_jail = actions.iter().any(|it| matches!(it, Action::NoSuchJail { .. }));
-            // The jail may come back, and then its ban does.
-            if !stands && (is_over || !no_jail) {
-                self.owed.push(Record::Lifted { jail, subject });
-            }
-            for action in &actions {
-                self.order(action);
-            }
-            self.turn.words.extend(actions);
+    /// Puts the bans of the last life back that are `wanted`.
+    fn restore_bans(
+        &mut self,
+        wanted: impl Fn(&Ban) -> bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut standing = self.store.standing()?;
+        while let Some(bans) = standing.part(&self.store)? {
+            bans.into_iter().filter(&wanted).for_each(|ban| self.restore_ban(ban, now));
+        }
+        Ok(())
+    }
+
+    fn restore_ban(&mut self, ban: Ban, now: Timestamp) {
+        let (jail, subject) = (ban.jail.clone(), ban.subject.clone());
+        let is_over = ban.until().is_some_and(|end| end <= now);
+        let actions = self.judge.handle(judge::Event::Restore(ban), now);
+        let stands = actions.iter().any(|it| matches!(it, Action::Restored(_)));
+        let no_jail = actions.iter().any(|it| matches!(it, Action::NoSuchJail { .. }));
+        // The jail may come back, and then its ban does.
+        if !stands && (is_over || !no_jail) {
+            self.owed.push(Record::Lifted { jail, subject });
+        }
+        for action in &actions {
+            self.order(action);
+            words::say(action, &self.clock.zone);
         }
     }
 

@@ -36,7 +36,7 @@ use serde::de::DeserializeOwned;
 
 use crate::mark::Progress;
 
-pub use bans::{BanLog, Past};
+pub use bans::{BanLog, Past, Standing};
 
 /// The schema that this release writes; the file carries it as `user_version`.
 const SCHEMA: i64 = 1;

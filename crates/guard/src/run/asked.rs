@@ -124,11 +124,14 @@ impl Run {
     }
 
     fn banned(&self, subjects: &[Subject]) -> Result<Vec<Ban>, Refusal> {
-        let mut bans = self.store.standing().map_err(|error| refused(&error))?;
-        bans.retain(|ban| {
-            self.judge.ban_of(&ban.jail, &ban.subject).is_some()
-                && (subjects.is_empty() || subjects.iter().any(|it| holds(it, &ban.subject)))
-        });
+        let mut bans = Vec::new();
+        let mut standing = self.store.standing().map_err(|error| refused(&error))?;
+        while let Some(part) = standing.part(&self.store).map_err(|error| refused(&error))? {
+            bans.extend(part.into_iter().filter(|ban| {
+                self.judge.ban_of(&ban.jail, &ban.subject).is_some()
+                    && (subjects.is_empty() || subjects.iter().any(|it| holds(it, &ban.subject)))
+            }));
+        }
         Ok(bans)
     }
 

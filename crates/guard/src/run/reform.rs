@@ -3,6 +3,7 @@
 
 use control::Refusal;
 use control::guard::DisabledJail;
+use jail::Ban;
 use jail::judge::{self, Action, Rules};
 use jiff::Timestamp;
 
@@ -12,6 +13,7 @@ use super::{Post, Run};
 use crate::command::{Order, Queue};
 use crate::firewall::Blocking;
 use crate::ready::Ready;
+use crate::store::StoreError;
 use crate::words::chain;
 
 /// What guard is to be from now on.
@@ -67,9 +69,8 @@ impl Run {
         self.judge.handle(judge::Event::Rules(rules), now);
         self.tell_of_host(now);
         if !new.is_empty() {
-            let mut standing = self.store.standing().map_err(|error| refused(&error))?;
-            standing.retain(|it| new.contains(&it.jail));
-            self.restore_bans(standing, now);
+            let is_new = |ban: &Ban| new.contains(&ban.jail);
+            self.restore_bans(is_new, now).map_err(|error| refused(&error))?;
         }
         self.disabled = disabled.unwrap_or_else(|| std::mem::take(&mut self.disabled));
 
@@ -124,20 +125,22 @@ impl Run {
 
     /// Tells commands that are new to a jail of its bans.
     fn retell(&mut self, jail: &str) {
-        let bans = match self.store.standing() {
-            Ok(bans) => bans,
-            Err(error) => {
-                let why = chain(&error);
-                tracing::error!(
-                    target: "fail2ban.actions",
-                    "[{jail}] its new actions are not told who is banned already: {why}"
-                );
-                return;
-            }
-        };
-        for ban in bans.into_iter().filter(|it| it.jail == jail) {
-            self.order(&Action::Restored(ban));
+        if let Err(error) = self.retell_standing(jail) {
+            tracing::error!(
+                target: "fail2ban.actions",
+                "[{jail}] its new actions are not told who is banned already: {}", chain(&error)
+            );
         }
+    }
+
+    fn retell_standing(&mut self, jail: &str) -> Result<(), StoreError> {
+        let mut standing = self.store.standing()?;
+        while let Some(bans) = standing.part(&self.store)? {
+            for ban in bans.into_iter().filter(|it| it.jail == jail) {
+                self.order(&Action::Restored(ban));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -21,6 +21,9 @@ const TAIL: u64 = 1000;
 /// What [`Store::bans_since`] returns at most, so that it fits into an answer of the control socket.
 const MAX_PART_BYTES: usize = 8 << 20;
 
+/// Bans of one part of [`Standing`].
+const STANDING_PART: usize = 1000;
+
 pub(super) const SCHEMA: &str = "
     CREATE TABLE ban_log (number INTEGER PRIMARY KEY AUTOINCREMENT, ban TEXT NOT NULL) STRICT;
     CREATE TABLE standing (
@@ -87,13 +90,13 @@ impl Store {
     /// # Errors
     ///
     /// When they cannot be read.
-    pub fn standing(&self) -> Result<Vec<Ban>, StoreError> {
-        let read = || -> rusqlite::Result<Vec<_>> {
-            let mut rows = self.db.prepare("SELECT ban FROM standing ORDER BY time, rowid")?;
-            let bans = rows.query_map([], |row| parse(&row.get::<_, String>(0)?))?;
-            bans.collect()
+    pub fn standing(&self) -> Result<Standing, StoreError> {
+        let read = || -> rusqlite::Result<Vec<i64>> {
+            let mut rows = self.db.prepare("SELECT rowid FROM standing ORDER BY time, rowid")?;
+            rows.query_map([], |row| row.get(0))?.collect()
         };
-        read().map_err(|error| fault(&self.path, error))
+        let rows = read().map_err(|error| fault(&self.path, error))?;
+        Ok(Standing { rows: rows.into_iter() })
     }
 
     /// The bans of the log after number `after`, in order: at most `limit`, and fewer where they
@@ -148,6 +151,31 @@ impl Store {
         self.ban_log.first = self.ban_log.first.max(forgotten + 1);
         self.ban_log.reached = self.ban_log.reached.max(number);
         Ok(())
+    }
+}
+
+/// Bans that stood; with their lines they are large, so they are read a part at a time.
+#[derive(Debug)]
+pub struct Standing {
+    rows: std::vec::IntoIter<i64>,
+}
+
+impl Standing {
+    /// The next bans; `None` where there are no more.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    pub fn part(&mut self, store: &Store) -> Result<Option<Vec<Ban>>, StoreError> {
+        if self.rows.len() == 0 {
+            return Ok(None);
+        }
+        let mut read = || -> rusqlite::Result<Vec<Ban>> {
+            let mut row = store.db.prepare_cached("SELECT ban FROM standing WHERE rowid = ?")?;
+            let rows = self.rows.by_ref().take(STANDING_PART);
+            rows.map(|it| row.query_row([it], |row| parse(row.get_ref(0)?.as_str()?))).collect()
+        };
+        read().map(Some).map_err(|error| fault(&store.path, error))
     }
 }
 

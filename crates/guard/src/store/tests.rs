@@ -36,6 +36,11 @@ fn rules() -> Rules {
     }
 }
 
+fn standing(store: &Store) -> Vec<Ban> {
+    let mut standing = store.standing().unwrap();
+    std::iter::from_fn(|| standing.part(store).unwrap()).flatten().collect()
+}
+
 fn numbers(store: &Store, after: u64, limit: u32) -> Vec<(u64, String)> {
     let bans = store.bans_since(after, limit).unwrap();
     bans.into_iter().map(|it| (it.number, it.ban.subject.to_string())).collect()
@@ -68,7 +73,7 @@ fn keeps_bans_and_marks_over_a_restart() {
     let store = Store::open(&state).unwrap();
     assert_eq!(store.ban_log().id, log);
     assert_eq!(store.ban_log().last, 2);
-    assert_eq!(store.standing().unwrap(), [ban("2001:db8::1")]);
+    assert_eq!(standing(&store), [ban("2001:db8::1")]);
     assert_eq!(store.marks().unwrap(), [Mark { offset: 9, ..mark }]);
     assert_eq!(numbers(&store, 0, 9), [(1, "192.0.2.1".into()), (2, "2001:db8::1".into())]);
     assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
@@ -177,7 +182,7 @@ fn a_ban_stands_once() {
     let mut store = Store::in_memory().unwrap();
     let longer = Ban { bantime: BanTime::Permanent, ..ban("192.0.2.1") };
     store.commit(&[Record::Banned(ban("192.0.2.1")), Record::Stands(longer.clone())]).unwrap();
-    assert_eq!(store.standing().unwrap(), [longer]);
+    assert_eq!(standing(&store), [longer]);
     assert_eq!(store.ban_log().last, 1); // a prolonged ban is no new one
 }
 
@@ -207,7 +212,7 @@ fn a_full_disk_is_an_error_and_no_loss() {
     let many: Vec<Record> =
         (0..255).map(|n| Record::Banned(ban(&format!("198.51.100.{n}")))).collect();
     assert!(matches!(store.commit(&many), Err(StoreError::Full { .. })));
-    assert_eq!((store.ban_log().last, store.standing().unwrap().len()), (1, 1));
+    assert_eq!((store.ban_log().last, standing(&store).len()), (1, 1));
     store.db.pragma_update(None, "max_page_count", 1_000_000).unwrap();
     store.commit(&many).unwrap();
     assert_eq!(numbers(&store, 255, 9), [(256, "198.51.100.254".into())]);
