@@ -25,7 +25,7 @@ use jiff::Timestamp;
 
 use crate::addresses;
 use crate::firewall::{
-    Blocking, Change, Firewall, FirewallError, Hook, Look, Ports, Rule, Verdict,
+    Blocking, Change, Firewall, FirewallError, Hook, Look, Ports, Rule, Verdict, differences,
 };
 use crate::start::StartError;
 use crate::store::StoreError;
@@ -409,17 +409,48 @@ impl Keeper {
         if self.sources.is_empty() || self.due.is_some() {
             return;
         }
-        match self.firewall.look() {
-            Ok(Look::Untouched | Look::Touched) => {}
+        let healed = match self.firewall.look() {
+            Ok(Look::Untouched) => Ok(()),
+            Ok(Look::Touched) => self.heal(),
             Ok(Look::Gone) => {
                 tracing::warn!(
                     target: "fail2ban.actions",
                     "somebody has flushed the block lists from the firewall: they are put back"
                 );
-                self.fill_and_say("as before");
+                self.fill()
             }
-            Err(error) => _ = self.refusal(&error.into()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = healed {
+            self.refusal(&error);
         }
+    }
+
+    /// Puts back the entries that others took away, and takes away those that they made.
+    fn heal(&mut self) -> Result<(), Trouble> {
+        let (now, trouble) = (Timestamp::now(), Cell::new(None));
+        let held = self.firewall.banned()?;
+        let mut changes = Vec::new();
+        for source in &self.sources {
+            let entries = entries(&self.store, source, &trouble);
+            let blocked = entries.filter(|(net, _)| self.spared.why(net).is_none());
+            let blocked = blocked.filter_map(|entry| left(entry, now));
+            let held = held.get(source).map_or(&[][..], Vec::as_slice);
+            changes.extend(differences(source, blocked, held));
+        }
+        if let Some(error) = trouble.take() {
+            return Err(error.into());
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let n_missing = changes.iter().filter(|it| matches!(it, Change::Ban { .. })).count();
+        tracing::warn!(
+            target: "fail2ban.actions",
+            "somebody has changed the block lists in the firewall: {n_missing} entries were missing \
+             and are put back, {} that are none of ours are taken away", changes.len() - n_missing
+        );
+        self.apply(&changes)
     }
 
     /// Says what went wrong, and has the firewall filled again a little later.
@@ -484,14 +515,17 @@ fn blocking(source: &str) -> Blocking {
     Blocking { jail: source.to_owned(), rules }
 }
 
+/// Whom an entry blocks for how long from now; nobody where it has ended.
+fn left((net, until): Entry, now: Timestamp) -> Option<(IpNet, Option<Duration>)> {
+    let Some(until) = until else { return Some((net, None)) };
+    let left = u64::try_from(until - now.as_second()).ok().filter(|left| *left > 0)?;
+    Some((net, Some(Duration::from_secs(left))))
+}
+
 /// The change that blocks an entry for what is left of it; none where it has ended.
-fn ban(source: &str, (net, until): Entry, now: Timestamp) -> Option<Change> {
-    let left = |until: i64| u64::try_from(until - now.as_second()).ok().filter(|left| *left > 0);
-    let timeout = match until {
-        Some(until) => Some(Duration::from_secs(left(until)?)),
-        None => None,
-    };
-    Some(Change::Ban { jail: source.to_owned(), target: net, timeout })
+fn ban(source: &str, entry: Entry, now: Timestamp) -> Option<Change> {
+    let (target, timeout) = left(entry, now)?;
+    Some(Change::Ban { jail: source.to_owned(), target, timeout })
 }
 
 fn unban(source: &str, net: IpNet) -> Change {
@@ -511,3 +545,6 @@ fn reason(why: WhyRefused) -> &'static str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

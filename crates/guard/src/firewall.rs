@@ -4,17 +4,20 @@
 //! remembers. One suite of tests (`tests/firewall.rs`) runs over all of them.
 
 pub mod blocking;
+mod differences;
 pub mod ipset;
 pub mod memory;
 mod nets;
 pub mod nft;
 mod program;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 pub use blocking::{Blocking, BlockingError, Hook, Ports, Rule, Verdict};
+pub(crate) use differences::differences;
 pub use ipset::Ipset;
 pub use memory::Memory;
 pub use nft::Nft;
@@ -75,6 +78,9 @@ pub enum Look {
     Gone,
 }
 
+/// Who is banned in each jail that bans anybody, in order.
+pub type Banned = BTreeMap<String, Vec<IpNet>>;
+
 /// Packets that were dropped.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Dropped {
@@ -129,12 +135,12 @@ pub trait Firewall: Send {
     /// When that cannot be done, as when others have flushed the rules; [`Self::rebuild`] heals.
     fn apply(&mut self, changes: &[Change]) -> Result<(), FirewallError>;
 
-    /// Who is banned now in which jail, in order.
+    /// Who is banned now.
     ///
     /// # Errors
     ///
     /// When the firewall cannot be asked.
-    fn banned(&mut self) -> Result<Vec<(String, IpNet)>, FirewallError>;
+    fn banned(&mut self) -> Result<Banned, FirewallError>;
 
     /// Whether others have changed it since [`Self::rebuild`].
     ///

@@ -32,6 +32,9 @@ pub mod follow;
 mod ignore_file;
 pub mod journal;
 pub mod mark;
+#[cfg(test)]
+#[path = "../tests/netns/mod.rs"]
+mod netns;
 mod option;
 mod program;
 mod reader;

@@ -539,25 +539,28 @@ impl Run {
     fn fill_firewall(&mut self, now: Timestamp) -> Result<usize, FirewallError> {
         let blockings = self.blockings();
         let mut n_bans = 0;
-        let mut bans = standing(&self.judge, &blockings, now).inspect(|_| n_bans += 1);
-        self.firewall.rebuild(&blockings, &mut bans)?;
-        drop(bans);
+        // Made one by one, as there may be half a million.
+        let mut bans = blockings.iter().flat_map(|Blocking { jail, .. }| {
+            standing(&self.judge, jail, now).map(|(target, timeout)| Change::Ban {
+                jail: jail.clone(),
+                target,
+                timeout,
+            })
+        });
+        self.firewall.rebuild(&blockings, &mut bans.by_ref().inspect(|_| n_bans += 1))?;
         Ok(n_bans)
     }
 }
 
-/// Every ban that stands in a jail that blocks; made one by one, as there may be half a million.
-fn standing<'a>(
-    judge: &'a Judge,
-    blockings: &'a [Blocking],
+/// Who is banned in a jail, and for how long from now; `None` for ever.
+fn standing(
+    judge: &Judge,
+    jail: &str,
     now: Timestamp,
-) -> impl Iterator<Item = Change> + 'a {
-    blockings.iter().flat_map(move |Blocking { jail, .. }| {
-        judge.banned(jail).into_iter().filter_map(move |subject| {
-            let (since, time) = judge.ban_of(jail, &subject)?;
-            let timeout = time.after(since).map(|end| from_now(end, now));
-            Some(Change::Ban { jail: jail.clone(), target: target(&subject)?, timeout })
-        })
+) -> impl Iterator<Item = (IpNet, Option<Duration>)> {
+    judge.banned(jail).into_iter().filter_map(move |subject| {
+        let (since, time) = judge.ban_of(jail, &subject)?;
+        Some((target(&subject)?, time.after(since).map(|end| from_now(end, now))))
     })
 }
 

@@ -204,7 +204,7 @@ impl Follower {
 
 fn in_kernel() -> BTreeSet<String> {
     let banned = Nft::new().banned().unwrap();
-    banned.into_iter().map(|(_, net)| Subject::Addr(net.addr()).to_string()).collect()
+    banned.into_values().flatten().map(|net| Subject::Addr(net.addr()).to_string()).collect()
 }
 
 fn standing(client: &mut GuardClient) -> BTreeSet<String> {

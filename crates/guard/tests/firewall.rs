@@ -10,7 +10,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use guard::firewall::{
-    Blocking, Change, Firewall, FirewallError, Hook, Ipset, Look, Memory, Nft, Ports, Rule, Verdict,
+    Banned, Blocking, Change, Firewall, FirewallError, Hook, Ipset, Look, Memory, Nft, Ports, Rule,
+    Verdict,
 };
 use ipnet::IpNet;
 use jail::Subject;
@@ -68,8 +69,11 @@ fn rebuild(
 
 #[track_caller]
 fn check(firewall: &mut dyn Firewall, want: &[(&str, &str)]) {
-    let want: Vec<_> = want.iter().map(|&(jail, who)| (jail.to_owned(), target(who))).collect();
-    assert_eq!(firewall.banned().unwrap(), want, "{}", firewall.describe());
+    let mut banned = Banned::new();
+    for &(jail, who) in want {
+        banned.entry(jail.to_owned()).or_default().push(target(who));
+    }
+    assert_eq!(firewall.banned().unwrap(), banned, "{}", firewall.describe());
 }
 
 #[track_caller]
@@ -183,7 +187,7 @@ fn bans_end_by_themselves_and_can_be_renewed() {
             .apply(&[ban("sshd", "192.0.2.1", Some(1)), ban("sshd", "192.0.2.2", Some(1))])
             .unwrap();
         firewall.apply(&[ban("sshd", "192.0.2.2", Some(60))]).unwrap();
-        eventually("a ban of a second ends", || firewall.banned().unwrap().len() == 1);
+        eventually("a ban of a second ends", || firewall.banned().unwrap()["sshd"].len() == 1);
         check(firewall, &[("sshd", "192.0.2.2")]);
     });
 }
@@ -296,6 +300,12 @@ fn notices_what_others_do_to_it() {
             rebuild(&mut firewall, &[blocking("sshd", &["ssh"])], &bans).unwrap();
             assert_eq!(firewall.look().unwrap(), Look::Touched, "by ourselves");
             assert_eq!(firewall.look().unwrap(), Look::Untouched);
+            // Bans that we make are nobody else's doing.
+            for change in [ban("sshd", "192.0.2.3", Some(60)), ban("sshd", "198.51.100.0/24", None)]
+            {
+                firewall.apply(&[change]).unwrap();
+                assert_eq!(firewall.look().unwrap(), Look::Untouched);
+            }
             nft(ruin);
             assert_eq!(firewall.look().unwrap(), Look::Gone, "{ruin}");
         }

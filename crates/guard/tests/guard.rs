@@ -10,7 +10,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use control::ClientError;
-use guard::firewall::{Dropped, Look};
+use guard::firewall::{Banned, Dropped, Look};
 use guard::{Firewall, FirewallError, Guard, Memory, Nft, StartError};
 use host::{Host, PATIENCE, eventually, kill, stop};
 use jail::config::Jail;
@@ -239,7 +239,7 @@ fn bans_in_the_kernel_and_heals_it() {
         let host = Host::new();
         let guard = Guard::start(host.setup(vec![host.jail("sshd")], Nft::new())).unwrap();
         let mut kernel = Nft::new();
-        let banned = |kernel: &mut Nft| kernel.banned().map(|it| it.len()).unwrap_or_default();
+        let banned = |kernel: &mut Nft| kernel.banned().map(|it| n_bans(&it)).unwrap_or_default();
         host.fail("sshd", "203.0.113.1", 3);
         eventually("it is in the kernel", || banned(&mut kernel) == 1);
 
@@ -267,7 +267,7 @@ fn puts_back_what_others_took_out_of_a_set() {
         let host = Host::new();
         let guard = Guard::start(host.setup(vec![host.jail("sshd")], Nft::new())).unwrap();
         let mut kernel = Nft::new();
-        let mut banned = || kernel.banned().unwrap().len();
+        let mut banned = || n_bans(&kernel.banned().unwrap());
         for who in ["203.0.113.1", "203.0.113.2", "2001:db8::1"] {
             host.fail("sshd", who, 3);
         }
@@ -282,6 +282,10 @@ fn puts_back_what_others_took_out_of_a_set() {
         });
         stop(guard);
     });
+}
+
+fn n_bans(banned: &Banned) -> usize {
+    banned.values().map(Vec::len).sum()
 }
 
 /// A firewall that remembers, and claims to block: commands run beside it.
@@ -316,7 +320,7 @@ impl Firewall for Claiming {
         self.0.apply(changes)
     }
 
-    fn banned(&mut self) -> Result<Vec<(String, ipnet::IpNet)>, FirewallError> {
+    fn banned(&mut self) -> Result<Banned, FirewallError> {
         self.0.banned()
     }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::program::Program;
-use super::{Blocking, Change, Dropped, Firewall, FirewallError, Look, is_address};
+use super::{Banned, Blocking, Change, Dropped, Firewall, FirewallError, Look, is_address};
 use family::Family;
 use name::{Name, Part};
 
@@ -236,7 +236,7 @@ impl Firewall for Ipset {
         self.make(&mut changes.iter().cloned())
     }
 
-    fn banned(&mut self) -> Result<Vec<(String, IpNet)>, FirewallError> {
+    fn banned(&mut self) -> Result<Banned, FirewallError> {
         let listing = IPSET.run(&["save"], "")?;
         let listing = String::from_utf8_lossy(&listing);
         let read = |line: &str| {
@@ -245,8 +245,11 @@ impl Firewall for Ipset {
             let jail = self.jails.get(name.place).filter(|_| name.generation == self.generation)?;
             Some((jail.clone(), target(words.next()?)?))
         };
-        let mut banned: Vec<(String, IpNet)> = listing.lines().filter_map(read).collect();
-        banned.sort();
+        let mut banned = Banned::new();
+        for (jail, net) in listing.lines().filter_map(read) {
+            banned.entry(jail).or_default().push(net);
+        }
+        banned.values_mut().for_each(|nets| nets.sort_unstable());
         Ok(banned)
     }
 

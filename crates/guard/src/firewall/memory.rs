@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use super::{Blocking, Change, Dropped, Firewall, FirewallError, Look};
+use super::{Banned, Blocking, Change, Dropped, Firewall, FirewallError, Look};
 
 /// Holds bans in memory and blocks nothing. Clones share what they hold, so that one of them can
 /// be watched while guard moves the other.
@@ -103,8 +103,12 @@ impl Firewall for Memory {
         })
     }
 
-    fn banned(&mut self) -> Result<Vec<(String, IpNet)>, FirewallError> {
-        Ok(self.bans())
+    fn banned(&mut self) -> Result<Banned, FirewallError> {
+        let mut banned = Banned::new();
+        for (jail, net) in self.bans() {
+            banned.entry(jail).or_default().push(net);
+        }
+        Ok(banned)
     }
 
     fn look(&mut self) -> Result<Look, FirewallError> {

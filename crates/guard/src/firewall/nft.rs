@@ -23,13 +23,15 @@ mod set;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::{self, Display};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use ipnet::IpNet;
 
 use super::nets::Nets;
 use super::program::Program;
-use super::{Blocking, Change, Dropped, Firewall, FirewallError, Look, is_address};
+use super::{Banned, Blocking, Change, Dropped, Firewall, FirewallError, Look, is_address};
 use batch::{MAX_ELEMENTS, Operation, Verb};
 use frame::Frame;
 use netlink::Netlink;
@@ -66,8 +68,12 @@ pub struct Nft {
     nets: BTreeMap<String, Nets>,
     /// That of the table's frame after the last rebuild; `None` before the first.
     digest: Option<u64>,
-    /// The kernel's number of its rule set when the table was last found as it should be.
+    /// The kernel's number of its rule set when the table was last found as it should be, less the
+    /// batches of ours until then.
     seen: Option<u32>,
+    /// Batches that changed elements, of this table and of the one beside it: each of them has moved
+    /// the kernel's number by one.
+    n_made: Arc<AtomicU32>,
 }
 
 /// How elements come and go.
@@ -112,10 +118,27 @@ impl Nft {
     }
 
     fn of(table: Table, way: Way) -> Self {
-        Self { table, way, generation: 0, nets: BTreeMap::new(), digest: None, seen: None }
+        Self {
+            table,
+            way,
+            generation: 0,
+            nets: BTreeMap::new(),
+            digest: None,
+            seen: None,
+            n_made: Arc::default(),
+        }
     }
 
     fn make(&mut self, operations: &[Operation]) -> Result<(), FirewallError> {
+        self.make_somehow(operations)?;
+        // To flush may change nothing, where the set is empty.
+        if operations.iter().any(|it| !it.elements.is_empty()) {
+            self.n_made.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn make_somehow(&mut self, operations: &[Operation]) -> Result<(), FirewallError> {
         let table = self.table;
         match self.by_netlink(|netlink| netlink.make(table.name, operations)) {
             Some(Err(FirewallError::Io(error))) => {
@@ -243,7 +266,7 @@ impl Firewall for Nft {
             Way::Netlink(_) => Way::Netlink(None),
             Way::Program => Way::Program,
         };
-        Box::new(Self::of(LISTS, way))
+        Box::new(Self { n_made: Arc::clone(&self.n_made), ..Self::of(LISTS, way) })
     }
 
     fn check(&mut self, jails: &[Blocking]) -> Result<(), FirewallError> {
@@ -281,36 +304,37 @@ impl Firewall for Nft {
         Ok(())
     }
 
-    fn banned(&mut self) -> Result<Vec<(String, IpNet)>, FirewallError> {
-        let mut banned = Vec::new();
-        let mut covers: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
+    fn banned(&mut self) -> Result<Banned, FirewallError> {
+        let mut banned = Banned::new();
         for name in self.frame()?.sets {
             let Some((set, jail, generation)) = Set::read(&name) else { continue };
             if self.generation != 0 && generation != self.generation {
                 continue;
             }
-            let elements = self.elements(set, &name)?;
-            if set.holds_prefixes() {
-                covers.entry(jail).or_default().extend(elements);
-            } else {
-                banned.extend(elements.into_iter().map(|net| (jail.clone(), net)));
+            let mut elements = self.elements(set, &name)?;
+            elements.sort_unstable();
+            if let Some(nets) = self.nets.get(&jail).filter(|_| set.holds_prefixes()) {
+                // A set holds only the widest; those in them are banned all the same.
+                let covered = nets.live(Instant::now()).filter(|net| lies_in(net, &elements));
+                let covered: Vec<IpNet> = covered.collect();
+                elements.extend(covered);
+            }
+            if !elements.is_empty() {
+                banned.entry(jail).or_default().extend(elements);
             }
         }
-        let now = Instant::now();
-        for (jail, cover) in covers {
-            // A set holds only the widest; those in them are banned all the same.
-            let known = self.nets.get(&jail).into_iter().flat_map(|nets| nets.live(now));
-            let covered = known.filter(|net| cover.iter().any(|wide| wide.contains(net)));
-            banned.extend(covered.map(|net| (jail.clone(), net)));
-            banned.extend(cover.iter().map(|net| (jail.clone(), *net)));
+        for nets in banned.values_mut() {
+            nets.sort_unstable();
+            nets.dedup();
         }
-        banned.sort();
-        banned.dedup();
         Ok(banned)
     }
 
     fn look(&mut self) -> Result<Look, FirewallError> {
+        // Read first: a batch that is made meanwhile looks like somebody else's, which does no harm.
+        let n_made = self.n_made.load(Ordering::SeqCst);
         let number = self.by_netlink(Netlink::generation).transpose()?;
+        let number = number.map(|it| it.wrapping_sub(n_made));
         if number.is_some() && number == self.seen {
             return Ok(Look::Untouched);
         }
@@ -337,9 +361,16 @@ impl Firewall for Nft {
     fn remove(&mut self) -> Result<(), FirewallError> {
         let table = self.table;
         NFT.run(&["-f", "-"], &format!("add table {table}\ndelete table {table}\n"))?;
-        *self = Self::of(self.table, std::mem::replace(&mut self.way, Way::Program));
+        let way = std::mem::replace(&mut self.way, Way::Program);
+        *self = Self { n_made: Arc::clone(&self.n_made), ..Self::of(table, way) };
         Ok(())
     }
+}
+
+/// Whether one of `cover`, which are in order and do not overlap, holds `net`.
+fn lies_in(net: &IpNet, cover: &[IpNet]) -> bool {
+    let n_before = cover.partition_point(|it| it <= net);
+    cover[..n_before].last().is_some_and(|it| it.contains(net))
 }
 
 /// The changes of addresses, and those of prefixes.
@@ -434,6 +465,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::netns;
 
     #[track_caller]
     fn check(changes: &[(&str, Option<u64>)], want: &str) {
@@ -451,6 +483,32 @@ mod tests {
         let nft = Nft::by_program();
         let script = script::operations(BANS, &nft.operations(&changes, &mut BTreeMap::new()));
         assert_eq!(script.replace(" element inet fail2misp", ""), want);
+    }
+
+    #[test]
+    fn where_netlink_refuses_the_program_bans() {
+        netns::within(|| {
+            let jail = |jail: &str| Blocking { jail: jail.to_owned(), rules: Vec::new() };
+            let ban = |target: &str| Change::Ban {
+                jail: "sshd".to_owned(),
+                target: target.parse().expect("a prefix"),
+                timeout: None,
+            };
+            let mut firewall = Nft::new();
+            let outcome = firewall.rebuild(&[jail("sshd")], &mut [ban("192.0.2.1/32")].into_iter());
+            assert!(outcome.is_ok(), "{outcome:?}");
+            assert_eq!(firewall.describe(), "nftables, table inet fail2misp");
+
+            // Whoever tells of sockets knows nothing of sets.
+            let stranger = Netlink::to(rustix::net::netlink::SOCK_DIAG).expect("a connection");
+            firewall.way = Way::Netlink(Some(stranger));
+            let outcome = firewall.apply(&[ban("192.0.2.2/32"), ban("198.51.100.0/24")]);
+            assert!(outcome.is_ok(), "{outcome:?}");
+            assert_eq!(firewall.describe(), "nftables, table inet fail2misp, by the program nft");
+            let banned = firewall.banned().expect("it tells");
+            let banned: Vec<String> = banned["sshd"].iter().map(IpNet::to_string).collect();
+            assert_eq!(banned, ["192.0.2.1/32", "192.0.2.2/32", "198.51.100.0/24"]);
+        });
     }
 
     #[test]

@@ -2,25 +2,20 @@
 //! the addresses of this host, the files of `ignoreip`, and bans so old that they do not count any
 //! more.
 
-use std::cmp::Ordering;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use jail::judge;
 use jiff::Timestamp;
 
 use super::{LOOK_EVERY, Run, standing};
 use crate::addresses;
-use crate::firewall::{Change, FirewallError, Look};
+use crate::firewall::{Change, FirewallError, Look, differences};
 use crate::ignore_file;
 use crate::words::chain;
 
 /// How soon after a look at the firewall another one is worth it.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
-
-/// A ban that ends within this may have ended in the kernel already.
-const ENDING: Duration = Duration::from_secs(5);
 
 impl Run {
     /// Looks after all of it: every minute, and when somebody who is banned goes on failing.
@@ -80,10 +75,14 @@ impl Run {
     /// Puts back the bans that others took away, and takes away those that they made.
     fn heal_firewall(&mut self) -> Result<(), FirewallError> {
         let held = self.firewall.banned()?;
-        let bans: Vec<Change> =
-            standing(&self.judge, &self.blockings(), self.clock.now()).collect();
-        let n_bans = bans.len();
-        let changes = differences(bans, &held);
+        let (mut n_bans, mut changes) = (0, Vec::new());
+        for jail in self.blockings().iter().map(|it| it.jail.as_str()) {
+            let mut bans: Vec<_> = standing(&self.judge, jail, self.clock.now()).collect();
+            bans.sort_unstable();
+            n_bans += bans.len();
+            let held = held.get(jail).map_or(&[][..], Vec::as_slice);
+            changes.extend(differences(jail, bans, held));
+        }
         if changes.is_empty() {
             return Ok(());
         }
@@ -96,67 +95,5 @@ impl Run {
         self.turn.changes = changes;
         self.move_firewall();
         Ok(())
-    }
-}
-
-/// What makes a firewall that holds `held`, in order, hold `bans` and nothing else.
-fn differences(mut bans: Vec<Change>, held: &[(String, IpNet)]) -> Vec<Change> {
-    bans.sort_by(|a, b| (a.jail(), a.target()).cmp(&(b.jail(), b.target())));
-    let (mut bans, mut held) = (bans.into_iter().peekable(), held.iter().peekable());
-    let mut changes = Vec::new();
-    loop {
-        let order = match (bans.peek(), held.peek()) {
-            (None, None) => return changes,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(ban), Some((jail, net))) => (ban.jail(), ban.target()).cmp(&(jail, net)),
-        };
-        match order {
-            Ordering::Less => {
-                let is_ending = |ban: &Change| matches!(ban, Change::Ban { timeout: Some(left), .. } if *left < ENDING);
-                changes.extend(bans.next().filter(|ban| !is_ending(ban)));
-            }
-            Ordering::Equal => _ = (bans.next(), held.next()),
-            Ordering::Greater => {
-                changes.extend(
-                    held.next().map(|(jail, target)| Change::Unban {
-                        jail: jail.clone(),
-                        target: *target,
-                    }),
-                );
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ban(jail: &str, target: &str, seconds: Option<u64>) -> Change {
-        let (jail, target) = (jail.to_owned(), target.parse().expect("a prefix"));
-        Change::Ban { jail, target, timeout: seconds.map(Duration::from_secs) }
-    }
-
-    #[test]
-    fn finds_what_others_changed() {
-        let bans = vec![
-            ban("web", "192.0.2.1/32", None),
-            ban("sshd", "192.0.2.9/32", None),
-            ban("sshd", "192.0.2.1/32", Some(600)),
-            ban("sshd", "192.0.2.2/32", Some(1)), // may have ended
-            ban("sshd", "198.51.100.0/24", Some(600)),
-        ];
-        let held = [("sshd", "192.0.2.9/32"), ("sshd", "203.0.113.1/32"), ("web", "192.0.2.1/32")]
-            .map(|(jail, target)| (jail.to_owned(), target.parse().expect("a prefix")));
-        let target = "203.0.113.1/32".parse().expect("a prefix");
-        assert_eq!(
-            differences(bans, &held),
-            [
-                ban("sshd", "192.0.2.1/32", Some(600)),
-                ban("sshd", "198.51.100.0/24", Some(600)),
-                Change::Unban { jail: "sshd".to_owned(), target },
-            ]
-        );
     }
 }

@@ -6,7 +6,9 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt,
+};
 
 use super::batch::{Batch, Operation};
 use super::frame::{self, Frame};
@@ -59,11 +61,16 @@ pub(super) struct Netlink(OwnedFd);
 
 impl Netlink {
     pub(super) fn open() -> io::Result<Self> {
+        Self::to(netlink::NETFILTER)
+    }
+
+    /// A connection to any part of the kernel.
+    pub(super) fn to(protocol: Protocol) -> io::Result<Self> {
         let socket = rustix::net::socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC,
-            Some(netlink::NETFILTER),
+            Some(protocol),
         )?;
         // Without the right to more the default does, for batches of some hundred.
         let _ = sockopt::set_socket_send_buffer_size_force(&socket, SEND_BUFFER);
