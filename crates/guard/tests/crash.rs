@@ -44,6 +44,9 @@ const PACE: Duration = Duration::from_millis(12);
 /// Attackers that are at it at once: so many failures of others lie between two of one.
 const N_AT_ONCE: u32 = 40;
 
+/// Who fails first: once he is banned, it is known where reading goes on.
+const FIRST: &str = "192.0.2.1";
+
 /// Who fails last: once he is banned, everything was read.
 const LAST: &str = "192.0.2.255";
 
@@ -122,16 +125,22 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(folder: &Path, end: &Arc<AtomicBool>) -> JoinHandle<()> {
-        let mut writer = Self { folder: folder.to_owned(), n_lines: 0, dice: Dice(0x0B5E) };
-        let end = Arc::clone(end);
+    fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), n_lines: 0, dice: Dice(0x0B5E) }
+    }
+
+    fn write_until(mut self, end: Arc<AtomicBool>) -> JoinHandle<()> {
         thread::spawn(move || {
             while !end.load(Ordering::Relaxed) {
-                writer.write_some();
+                self.write_some();
                 thread::sleep(PACE);
             }
-            (0..3).for_each(|_| writer.line(&format!("login of root from {LAST} failed")));
+            self.fail(LAST);
         })
+    }
+
+    fn fail(&mut self, who: &str) {
+        (0..3).for_each(|_| self.line(&format!("login of root from {who} failed")));
     }
 
     fn write_some(&mut self) {
@@ -191,14 +200,18 @@ impl Follower {
         }
     }
 
-    fn hear_all(&mut self, client: &mut GuardClient) -> Vec<Ban> {
+    fn hear_until(&mut self, who: &str, client: &mut GuardClient) {
         let begun = Instant::now();
-        while !self.subjects.contains(LAST) {
+        while !self.subjects.contains(who) {
             assert!(begun.elapsed() < PATIENCE, "{:?}", client.status().unwrap().ban_log);
             thread::sleep(Duration::from_millis(20));
             self.hear(client);
         }
-        self.bans.drain(..).map(|it| it.ban).collect()
+    }
+
+    fn hear_all(mut self, client: &mut GuardClient) -> Vec<Ban> {
+        self.hear_until(LAST, client);
+        self.bans.into_iter().map(|it| it.ban).collect()
     }
 }
 
@@ -214,6 +227,12 @@ fn standing(client: &mut GuardClient) -> BTreeSet<String> {
 /// Compares one by one: thousands of bans fill no screen.
 #[track_caller]
 fn same(bans: &[Ban], want: &[Ban]) {
+    let lack = |of: &[Ban], what: &[Ban]| -> Vec<String> {
+        let all: BTreeSet<_> = of.iter().map(|it| it.subject.to_string()).collect();
+        let missing = what.iter().map(|it| it.subject.to_string());
+        missing.filter(|it| !all.contains(it)).take(5).collect()
+    };
+    assert_eq!((lack(bans, want), lack(want, bans)), (Vec::new(), Vec::new()), "not the same");
     for (ban, want) in bans.iter().zip(want) {
         assert_eq!(ban, want);
     }
@@ -231,11 +250,16 @@ fn survive(n_kills: u32) {
     let folder = temp.path();
     fs::write(folder.join("log"), "").unwrap();
     let spared = Guard::start(setup(folder, "spared", Box::<Memory>::default())).unwrap();
-    let end = Arc::new(AtomicBool::new(false));
-    let writer = Writer::start(folder, &end);
-
-    let mut dice = Dice(0xDEAD);
     let mut follower = Follower::default();
+    let mut writer = Writer::new(folder);
+    let child = start(folder);
+    writer.fail(FIRST);
+    follower.hear_until(FIRST, &mut GuardClient::connect(&socket(folder, "killed")).unwrap());
+    kill(child);
+
+    let end = Arc::new(AtomicBool::new(false));
+    let writer = writer.write_until(Arc::clone(&end));
+    let mut dice = Dice(0xDEAD);
     for _ in 0..n_kills {
         if dice.below(4) == 0 {
             // In the middle of its start.
