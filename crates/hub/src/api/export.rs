@@ -23,7 +23,7 @@ use crate::shape::{
 use crate::store::attribute::{self, Attribute};
 use crate::store::event::{Event, Name};
 use crate::store::object::Object;
-use crate::store::search::{self, Filter};
+use crate::store::search::{self, Page};
 use crate::store::sighting::Sighting;
 use crate::store::tag::{self, Attached, Carrier};
 use crate::store::{Organisation, StoreError};
@@ -52,8 +52,13 @@ impl Format {
             "text" => Ok(Self::Text),
             "cache" => Ok(Self::Cache),
             "count" => Ok(Self::Count),
-            _ => Err(Fault::refused(StatusCode::NOT_FOUND, "Invalid output format.")),
+            _ => Err(Self::unknown()),
         }
+    }
+
+    /// MISP's word on a format that it has not.
+    pub(super) fn unknown() -> Fault {
+        Fault::refused(StatusCode::NOT_FOUND, "Invalid output format.")
     }
 
     pub(super) const fn name(self) -> &'static str {
@@ -115,7 +120,7 @@ impl Export {
             Format::Cache => self.values(db, out, |value| md5_of(&value.to_string())),
             Format::Count => {
                 let n_found = search::count(db, &self.search.filter)?;
-                write!(out, "{}", n_found.min(limit(&self.search.filter)))?;
+                write!(out, "{}", n_found.min(limit(self.search.filter.page)))?;
                 Ok(n_found)
             }
         }
@@ -216,7 +221,7 @@ impl Export {
         out: &mut dyn Write,
         line: fn(&Normal) -> String,
     ) -> Result<usize, Fault> {
-        let (mut n_found, limit) = (0, limit(&self.search.filter));
+        let (mut n_found, limit) = (0, limit(self.search.filter.page));
         search::attributes(db, &self.search.filter, "value1, value2", |row| {
             n_found += 1;
             if n_found <= limit {
@@ -234,7 +239,7 @@ impl Export {
         db: &Connection,
         mut each: impl FnMut(&Connection, &Known, &Chunk) -> Result<(), Fault>,
     ) -> Result<usize, Fault> {
-        let (mut n_found, limit) = (0, limit(&self.search.filter));
+        let (mut n_found, limit) = (0, limit(self.search.filter.page));
         let mut known = Known::default();
         let mut gathered = Vec::with_capacity(CHUNK.min(limit));
         let mut flush = |gathered: &mut Vec<Attribute>| {
@@ -261,8 +266,8 @@ impl Export {
 }
 
 /// How many of the rows belong to the page; the one beyond only says that more follows.
-fn limit(filter: &Filter) -> usize {
-    filter.page.map_or(usize::MAX, |it| usize::try_from(it.limit).unwrap_or(usize::MAX))
+pub(super) fn limit(page: Option<Page>) -> usize {
+    page.map_or(usize::MAX, |it| usize::try_from(it.limit).unwrap_or(usize::MAX))
 }
 
 /// What is told of the event of each attribute.

@@ -45,6 +45,10 @@ const FILTERS: &[&str] = &[
     "value",
 ];
 
+/// Keys that narrow a search for objects, besides.
+const OBJECT_FILTERS: [&str; 3] =
+    ["object_name", "object_template_uuid", "object_template_version"];
+
 /// Filters that name what is sought: empty, they are a script's empty variable.
 const TARGETS: [&str; 3] = ["value", "uuid", "eventid"];
 
@@ -92,6 +96,25 @@ pub(super) struct Search {
 impl Search {
     /// Reads what the path and the body ask.
     pub(super) fn read(request: &Request, organisation: &Organisation) -> Result<Self, Fault> {
+        Self::with_filters(request, organisation, &[])
+    }
+
+    /// The same, of objects.
+    pub(super) fn of_objects(
+        request: &Request,
+        organisation: &Organisation,
+    ) -> Result<Self, Fault> {
+        let mut it = Self::with_filters(request, organisation, &OBJECT_FILTERS)?;
+        let given = |name: &str| it.fields.get(name).map(terms).unwrap_or_default();
+        it.filter.templates = OBJECT_FILTERS.map(given);
+        Ok(it)
+    }
+
+    fn with_filters(
+        request: &Request,
+        organisation: &Organisation,
+        more: &[&str],
+    ) -> Result<Self, Fault> {
         if request.method == Method::GET && request.path.named.is_empty() {
             return Err(Fault::refused(
                 axum::http::StatusCode::BAD_REQUEST,
@@ -109,7 +132,7 @@ impl Search {
         for (name, value) in &request.path.named {
             fields.insert(name.clone(), path_value(value));
         }
-        refuse_unfiltered(&fields)?;
+        refuse_unfiltered(&fields, more)?;
         let filter = filter(&fields, request.now, organisation);
         Ok(Self { filter, fields })
     }
@@ -138,7 +161,7 @@ fn path_value(value: &str) -> Value {
     }
 }
 
-fn refuse_unfiltered(fields: &Map<String, Value>) -> Result<(), Fault> {
+fn refuse_unfiltered(fields: &Map<String, Value>, more: &[&str]) -> Result<(), Fault> {
     if fields.is_empty() {
         return Err(Fault::misplaced(
             "Nothing is asked. This request has been blocked to avoid an unfiltered request: \
@@ -157,11 +180,9 @@ fn refuse_unfiltered(fields: &Map<String, Value>) -> Result<(), Fault> {
             "`{name}` is empty. This request has been blocked to avoid an unfiltered request."
         )));
     }
-    let filtered = fields.iter().any(|(name, it)| FILTERS.contains(&&**name) && !is_empty(it));
-    let unknown = fields.keys().find(|it| {
-        let it = it.as_str();
-        !FILTERS.contains(&it) && !MANNERS.contains(&it)
-    });
+    let is_filter = |name: &str| FILTERS.contains(&name) || more.contains(&name);
+    let filtered = fields.iter().any(|(name, it)| is_filter(name) && !is_empty(it));
+    let unknown = fields.keys().find(|it| !is_filter(it) && !MANNERS.contains(&&***it));
     match unknown {
         Some(name) if !filtered => Err(Fault::misplaced(format!(
             "`{name}` is no filter. This request has been blocked to avoid an unfiltered request."
@@ -375,7 +396,9 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_pen_is_refused() {
-        let refused = |value: Value| refuse_unfiltered(value.as_object().expect("a row")).is_err();
+        let refused = |value: Value| {
+            refuse_unfiltered(value.as_object().expect("a row"), &OBJECT_FILTERS).is_err()
+        };
         assert!(refused(json!({})));
         assert!(refused(json!({"returnFormat": "json", "valeu": "192.0.2.1"})));
         assert!(refused(json!({"returnFormat": "json", "value": ""})));

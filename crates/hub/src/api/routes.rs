@@ -132,6 +132,11 @@ pub(super) const ALL: &[Route] = &[
         "Adds an object to an event",
     ),
     route("objects/view/{object}", Read(objects::view), "An object"),
+    route(
+        "objects/restSearch",
+        Search(search::objects),
+        "Objects that match, by template, by their event, or by what their parts say",
+    ),
     route("objects/delete/{object}", Write(objects::delete), "Deletes an object and its parts"),
     route("tags/index", Read(tags::index), "All tags"),
     route(

@@ -1,16 +1,23 @@
-//! `/attributes/restSearch` and `/events/restSearch`.
+//! `restSearch` of attributes, events and objects.
+
+use std::collections::HashMap;
 
 use axum::http::{HeaderValue, header};
+use rusqlite::Connection;
 use serde_json::json;
 
 use super::Api;
 use super::events::{Content, Whole};
-use super::export::{CHUNK, Export, Format};
+use super::export::{CHUNK, Export, Format, limit};
 use super::filter::{self, Search};
 use crate::answer::{Answer, Fault, Rest};
 use crate::request::{Request, text};
+use crate::shape::{AttributeShape, ObjectShape};
+use crate::store::attribute::Attribute;
 use crate::store::event::{Event, Name};
-use crate::store::search::{self, Filter, Page, Terms};
+use crate::store::object::Object;
+use crate::store::search::{self, Deleted, Filter, Page, Terms};
+use crate::store::tag::Attached;
 
 /// `POST /attributes/restSearch`
 pub(super) fn attributes(api: &Api, request: &Request) -> Result<Answer, Fault> {
@@ -98,6 +105,52 @@ pub(super) fn events(api: &Api, request: &Request) -> Result<Answer, Fault> {
         Ok(file) => answer.with(header::CONTENT_DISPOSITION, file),
         Err(_) => answer,
     })
+}
+
+/// `POST /objects/restSearch`: objects with their parts.
+pub(super) fn objects(api: &Api, request: &Request) -> Result<Answer, Fault> {
+    let search = Search::of_objects(request, &api.store.organisation)?;
+    let format = Format::of(&search)?;
+    if format != Format::Json {
+        return Err(Format::unknown());
+    }
+    let page = search.filter.page;
+    let (n_found, found) = api.store.read(|db| -> Result<_, Fault> {
+        let mut ids = search::objects(db, &search.filter)?;
+        let n_found = ids.len();
+        ids.truncate(limit(page));
+        let found = ids.into_iter().map(|id| Found::load(db, id, search.filter.deleted));
+        Ok((n_found, found.collect::<Result<Vec<_>, _>>()?))
+    })?;
+    let shapes: Vec<_> = found.iter().flatten().map(|it| json!({ "Object": it.shape() })).collect();
+    let body = Answer::json(&json!({ "response": shapes })).body;
+    Ok(format.answer(body, counted(n_found, page)))
+}
+
+/// An object that was found, and what is told of it.
+struct Found {
+    object: Object,
+    parts: Vec<Attribute>,
+    tags: HashMap<i64, Vec<Attached>>,
+    event: Option<Event>,
+}
+
+impl Found {
+    fn load(db: &Connection, id: i64, deleted: Deleted) -> Result<Option<Self>, Fault> {
+        let Some(object) = Object::find(db, Name::Id(id))? else { return Ok(None) };
+        let mut parts = object.parts(db)?;
+        parts.retain(|it| deleted.admits(it.deleted));
+        let ids: Vec<i64> = parts.iter().map(|it| it.id).collect();
+        let tags = search::tags(db, &ids)?;
+        let event = Event::find(db, Name::Id(object.event))?;
+        Ok(Some(Self { object, parts, tags, event }))
+    }
+
+    fn shape(&self) -> ObjectShape<'_> {
+        let tags = |part: &Attribute| self.tags.get(&part.id).map_or(&[][..], |it| it);
+        let parts = self.parts.iter().map(|it| AttributeShape::part(it, tags(it))).collect();
+        ObjectShape::found(&self.object, parts, self.event.as_ref())
+    }
 }
 
 /// What the events hold, in a format that knows attributes alone.

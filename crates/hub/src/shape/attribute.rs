@@ -61,6 +61,9 @@ pub(crate) struct AttributeShape<'a> {
     pub(crate) object: Option<ObjectOfAttribute>,
     #[serde(rename = "Tag", skip_serializing_if = "Vec::is_empty")]
     pub(crate) tags: Vec<TagShape<'a>>,
+    /// The tags of a part of a found object.
+    #[serde(rename = "AttributeTag", skip_serializing_if = "Option::is_none")]
+    attached: Option<Vec<AttributeTagShape<'a>>>,
 }
 
 impl<'a> AttributeShape<'a> {
@@ -93,6 +96,7 @@ impl<'a> AttributeShape<'a> {
             context: None,
             object: None,
             tags: Vec::new(),
+            attached: None,
         }
     }
 
@@ -100,6 +104,12 @@ impl<'a> AttributeShape<'a> {
     pub(crate) fn added(it: &'a Attribute) -> Self {
         let (value1, value2) = (Some(&*it.value.first), Some(&*it.value.second));
         Self { value1, value2, ..Self::new(it) }
+    }
+
+    /// As a part of a found object.
+    pub(crate) fn part(it: &'a Attribute, tags: &'a [Attached]) -> Self {
+        let attached = tags.iter().map(|tag| AttributeTagShape::new(it, tag)).collect();
+        Self { attached: Some(attached), ..Self::added(it) }
     }
 
     /// As a part of its event.

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{AttributeShape, Never, instant, number};
+use super::{AttributeShape, Never, ORGANISATION, instant, number};
+use crate::store::event::Event;
 use crate::store::object::Object;
 
 /// An object with its parts.
@@ -35,6 +36,18 @@ pub(crate) struct ObjectShape<'a> {
     references: Option<Never>,
     #[serde(rename = "Attribute")]
     parts: Vec<AttributeShape<'a>>,
+    #[serde(rename = "Event", skip_serializing_if = "Option::is_none")]
+    event: Option<EventOfObject<'a>>,
+}
+
+/// What a found object says of its event.
+#[derive(Serialize)]
+struct EventOfObject<'a> {
+    #[serde(serialize_with = "number")]
+    id: i64,
+    info: &'a str,
+    org_id: &'static str,
+    orgc_id: &'static str,
 }
 
 impl<'a> ObjectShape<'a> {
@@ -58,7 +71,23 @@ impl<'a> ObjectShape<'a> {
             last_seen: it.last_seen,
             references: None,
             parts,
+            event: None,
         }
+    }
+
+    /// As a search finds it.
+    pub(crate) fn found(
+        it: &'a Object,
+        parts: Vec<AttributeShape<'a>>,
+        event: Option<&'a Event>,
+    ) -> Self {
+        let event = event.map(|it| EventOfObject {
+            id: it.id,
+            info: &it.info,
+            org_id: ORGANISATION,
+            orgc_id: ORGANISATION,
+        });
+        Self { event, ..Self::added(it, parts) }
     }
 
     /// As a part of its event.

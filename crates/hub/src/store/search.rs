@@ -45,6 +45,8 @@ pub(crate) struct Filter {
     /// Events by number or uuid.
     pub(crate) events: Terms,
     pub(crate) event_info: Terms,
+    /// Objects by their template: its name, its uuid, its version.
+    pub(crate) templates: [Terms; 3],
     /// In the info of the event, in a value or in a comment.
     pub(crate) anywhere: Option<String>,
     pub(crate) threat_levels: Vec<i64>,
@@ -73,6 +75,17 @@ pub(crate) enum Deleted {
     No,
     Only,
     Too,
+}
+
+impl Deleted {
+    /// Whether a row that is deleted, or is not, is wanted.
+    pub(crate) const fn admits(self, deleted: bool) -> bool {
+        match self {
+            Self::No => !deleted,
+            Self::Only => deleted,
+            Self::Too => true,
+        }
+    }
 }
 
 /// In which order.
@@ -127,6 +140,35 @@ impl Clause {
             let (sql, values) = test(&terms.none);
             self.and(&format!("NOT {sql}"), values);
         }
+    }
+
+    fn deleted(&mut self, column: &str, wanted: Deleted) {
+        match wanted {
+            Deleted::No => self.and(&format!("{column} = 0"), []),
+            Deleted::Only => self.and(&format!("{column} = 1"), []),
+            Deleted::Too => {}
+        }
+    }
+
+    /// Only rows whose event, in `column`, is as `filter` asks.
+    fn of_events(&mut self, column: &str, filter: &Filter) {
+        if filter.asks_of_events() || filter.nothing {
+            let mut events = Self::default();
+            filter.event_clause(&mut events);
+            let sql = format!("{column} IN (SELECT event.id FROM event{})", events.sql);
+            self.and(&sql, events.values);
+        }
+    }
+
+    /// `sql` with the rows of a page, and one more when there is one: that is how MISP says that
+    /// more follows.
+    fn cut(mut self, mut sql: String, page: Option<Page>) -> Self {
+        if let Some(page) = page {
+            sql += " LIMIT ? OFFSET ?";
+            let skipped = page.limit.saturating_mul(page.number.saturating_sub(1));
+            self.values.extend([page.limit.saturating_add(1).into(), skipped.into()]);
+        }
+        Self { sql, ..self }
     }
 
     fn flags(&mut self, column: &str, flags: &[bool]) {
@@ -290,16 +332,11 @@ impl Filter {
                 clause.and(&format!("attribute.{column} >= ?"), [Sql::from(after)]);
             }
         }
-        match self.deleted {
-            Deleted::No => clause.and("attribute.deleted = 0", []),
-            Deleted::Only => clause.and("attribute.deleted = 1", []),
-            Deleted::Too => {}
-        }
+        clause.deleted("attribute.deleted", self.deleted);
     }
 }
 
-/// Calls `each` with every attribute that is found, as `columns` name it. Of a page, one more than
-/// its limit is found when there is one: that is how MISP says that more follows.
+/// Calls `each` with every attribute that is found, as `columns` name it.
 pub(crate) fn attributes<E: From<StoreError>>(
     db: &Connection,
     filter: &Filter,
@@ -336,25 +373,45 @@ fn found(filter: &Filter, columns: &str) -> Clause {
         let sql = format!("({value} OR attribute.comment LIKE ?)");
         clause.and(&sql, values.into_iter().chain([Sql::from(text.clone())]));
     }
-    if filter.asks_of_events() || filter.nothing {
-        let mut events = Clause::default();
-        filter.event_clause(&mut events);
-        let sql = format!("attribute.event IN (SELECT event.id FROM event{})", events.sql);
-        clause.and(&sql, events.values);
-    }
+    clause.of_events("attribute.event", filter);
     let order = match filter.order {
         Order::Id => "attribute.id",
         Order::IdDescending => "attribute.id DESC",
         Order::Timestamp => "attribute.timestamp, attribute.id",
         Order::TimestampDescending => "attribute.timestamp DESC, attribute.id",
     };
-    let mut sql = format!("SELECT {columns} FROM attribute{} ORDER BY {order}", clause.sql);
-    if let Some(page) = filter.page {
-        sql += " LIMIT ? OFFSET ?";
-        let skipped = page.limit.saturating_mul(page.number.saturating_sub(1));
-        clause.values.extend([page.limit.saturating_add(1).into(), skipped.into()]);
+    let sql = format!("SELECT {columns} FROM attribute{} ORDER BY {order}", clause.sql);
+    clause.cut(sql, filter.page)
+}
+
+/// The numbers of the objects that are found, oldest first.
+pub(crate) fn objects(db: &Connection, filter: &Filter) -> Result<Vec<i64>, StoreError> {
+    let mut clause = Clause::default();
+    let columns = ["object.name", "object.template_uuid", "object.template_version"];
+    for (column, terms) in columns.into_iter().zip(&filter.templates) {
+        clause.terms(terms, |terms| one_of(column, terms));
     }
-    Clause { sql, values: clause.values }
+    clause.terms(&filter.uuids, |terms| by_uuid("object.uuid", terms));
+    clause.terms(&filter.events, |terms| by_event("object.event", terms));
+    clause.terms(&filter.event_tags, |terms| by_event_tag("object.event", terms));
+    clause.range("object.timestamp", filter.timestamp);
+    clause.deleted("object.deleted", filter.deleted);
+    if filter.asks_of_attributes() || !filter.tags.is_empty() {
+        let mut parts = Clause::default();
+        filter.attribute_clause(&mut parts);
+        parts.terms(&filter.tags, by_any_tag);
+        let sql = format!("object.id IN (SELECT attribute.object FROM attribute{})", parts.sql);
+        clause.and(&sql, parts.values);
+    }
+    clause.of_events("object.event", filter);
+    let sql = format!("SELECT object.id FROM object{} ORDER BY object.id", clause.sql);
+    numbers(db, clause.cut(sql, filter.page))
+}
+
+fn numbers(db: &Connection, found: Clause) -> Result<Vec<i64>, StoreError> {
+    let mut query = db.prepare_cached(&found.sql)?;
+    let rows = query.query_map(params_from_iter(found.values), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The numbers of the events that are found, oldest first.
@@ -386,9 +443,7 @@ pub(crate) fn events(db: &Connection, filter: &Filter) -> Result<Vec<i64>, Store
         clause.and(&sql, attributes.values);
     }
     let sql = format!("SELECT event.id FROM event{} ORDER BY event.id", clause.sql);
-    let mut query = db.prepare_cached(&sql)?;
-    let rows = query.query_map(params_from_iter(clause.values), |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    numbers(db, Clause { sql, ..clause })
 }
 
 /// What the attributes numbered `ids` carry.
