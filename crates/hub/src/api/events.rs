@@ -1,5 +1,7 @@
 //! `/events/…`: add, view, edit, publish, delete, index.
 
+use std::collections::HashSet;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -276,6 +278,14 @@ impl Whole {
             }
         }
         Ok(Self { event, tags, attributes: Some(alone), objects })
+    }
+
+    /// Tells nothing of the attributes with these numbers.
+    pub(crate) fn leave_out(&mut self, ids: &HashSet<i64>) {
+        let objects = self.objects.iter_mut().map(|(_, parts)| parts);
+        for held in self.attributes.iter_mut().chain(objects) {
+            held.retain(|it| !ids.contains(&it.attribute.id));
+        }
     }
 
     pub(crate) fn shape<'a>(&'a self, organisation: &'a Organisation) -> EventShape<'a> {

@@ -3,15 +3,16 @@
 //! A search may find everything there is. It is read in chunks, and each is written before the
 //! next is read: a million attributes cost no more memory than a thousand.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use misp::value::Value as Normal;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use serde_json::Value;
 
 use super::Api;
+use super::detection::{self, Indicator};
 use super::filter::Search;
 use crate::answer::{Answer, Fault};
 use crate::csv;
@@ -23,10 +24,10 @@ use crate::shape::{
 use crate::store::attribute::{self, Attribute};
 use crate::store::event::{Event, Name};
 use crate::store::object::Object;
-use crate::store::search::{self, Page};
+use crate::store::search::{self, Filter, Page};
 use crate::store::sighting::Sighting;
 use crate::store::tag::{self, Attached, Carrier};
-use crate::store::{Organisation, StoreError};
+use crate::store::{Organisation, StoreError, warninglist};
 
 /// Attributes of a chunk: the look-ups of what they carry are one each.
 pub(super) const CHUNK: usize = 1_000;
@@ -42,18 +43,31 @@ pub(super) enum Format {
     Cache,
     /// How many there are.
     Count,
+    /// Rules for Suricata or Snort.
+    Suricata,
+    Snort,
+    /// A file of hosts.
+    Hosts,
+    /// A response policy zone for a resolver.
+    Rpz,
 }
 
 impl Format {
+    const ALL: [Self; 9] = [
+        Self::Json,
+        Self::Csv,
+        Self::Text,
+        Self::Cache,
+        Self::Count,
+        Self::Suricata,
+        Self::Snort,
+        Self::Hosts,
+        Self::Rpz,
+    ];
+
     pub(super) fn of(search: &Search) -> Result<Self, Fault> {
-        match search.format() {
-            "json" => Ok(Self::Json),
-            "csv" => Ok(Self::Csv),
-            "text" => Ok(Self::Text),
-            "cache" => Ok(Self::Cache),
-            "count" => Ok(Self::Count),
-            _ => Err(Self::unknown()),
-        }
+        let named = Self::ALL.into_iter().find(|it| it.name() == search.format());
+        named.ok_or_else(Self::unknown)
     }
 
     /// MISP's word on a format that it has not.
@@ -68,6 +82,35 @@ impl Format {
             Self::Text => "text",
             Self::Cache => "cache",
             Self::Count => "count",
+            Self::Suricata => "suricata",
+            Self::Snort => "snort",
+            Self::Hosts => "hosts",
+            Self::Rpz => "rpz",
+        }
+    }
+
+    /// Has `search` ask for no more than a list in this format holds: of what detects, as with
+    /// MISP, only what is meant for that and published, unless the search says otherwise.
+    pub(super) fn narrow(self, search: &mut Search) {
+        let detects = !matches!(self, Self::Json | Self::Csv | Self::Cache | Self::Count);
+        if detects && !search.says("to_ids") {
+            search.filter.to_ids = vec![true];
+        }
+        if detects && !search.says("published") {
+            search.filter.published = vec![true];
+        }
+        if search.filter.kinds.is_empty() {
+            search.filter.kinds.any = self.types().iter().map(|it| (*it).to_owned()).collect();
+        }
+    }
+
+    /// The types of attributes that it has words for; empty for all.
+    const fn types(self) -> &'static [&'static str] {
+        match self {
+            Self::Suricata | Self::Snort => detection::ADDRESSES,
+            Self::Hosts => detection::NAMES,
+            Self::Rpz => detection::RESOLVED,
+            Self::Json | Self::Csv | Self::Text | Self::Cache | Self::Count => &[],
         }
     }
 
@@ -75,16 +118,16 @@ impl Format {
         match self {
             Self::Json => "application/json; charset=UTF-8",
             Self::Csv => "text/csv; charset=UTF-8",
-            Self::Text | Self::Cache | Self::Count => "text/plain; charset=UTF-8",
+            _ => "text/plain; charset=UTF-8",
         }
     }
 
-    /// The headers that tell MISP's clients what they got.
-    pub(super) fn answer(self, body: Vec<u8>, n_found: usize) -> Answer {
+    /// The headers that tell MISP's clients what they got, and how much of it was left out.
+    pub(super) fn answer(self, body: Vec<u8>, n_found: usize, n_left_out: usize) -> Answer {
         let response_format = match self {
             Self::Json => "json",
             Self::Csv => "csv",
-            Self::Text | Self::Cache | Self::Count => "txt",
+            _ => "txt",
         };
         Answer::new(StatusCode::OK, self.content_type(), body)
             .with(HeaderName::from_static("x-result-count"), HeaderValue::from(n_found))
@@ -98,7 +141,7 @@ impl Format {
             )
             .with(
                 HeaderName::from_static("x-skipped-elements-count"),
-                HeaderValue::from_static("0"),
+                HeaderValue::from(n_left_out),
             )
     }
 }
@@ -108,9 +151,27 @@ pub(super) struct Export {
     pub(super) api: Api,
     pub(super) search: Search,
     pub(super) format: Format,
+    /// Attributes of the page that are not told of.
+    pub(super) left_out: HashSet<i64>,
+    now: i64,
 }
 
 impl Export {
+    /// An export of all that is found, or of what no warninglist speaks of if that is asked for.
+    pub(super) fn new(
+        api: &Api,
+        search: Search,
+        format: Format,
+        db: &Connection,
+        now: i64,
+    ) -> Result<Self, Fault> {
+        let left_out = match search.flag("enforceWarninglist") {
+            true => warned(db, &search.filter)?,
+            false => HashSet::new(),
+        };
+        Ok(Self { api: api.clone(), search, format, left_out, now })
+    }
+
     /// Writes all that is found; tells how much that is, the one beyond the page too.
     pub(super) fn write(&self, db: &Connection, out: &mut dyn Write) -> Result<usize, Fault> {
         match self.format {
@@ -118,9 +179,16 @@ impl Export {
             Format::Csv => self.csv(db, out),
             Format::Text => self.values(db, out, |value| value.to_string()),
             Format::Cache => self.values(db, out, |value| md5_of(&value.to_string())),
+            Format::Suricata | Format::Snort => self.indicators(db, out, Indicator::rule),
+            Format::Hosts => self.indicators(db, out, Indicator::host),
+            Format::Rpz => {
+                out.write_all(detection::zone(self.now).as_bytes())?;
+                self.indicators(db, out, Indicator::record)
+            }
             Format::Count => {
                 let n_found = search::count(db, &self.search.filter)?;
-                write!(out, "{}", n_found.min(limit(self.search.filter.page)))?;
+                let n_told = n_found.min(limit(self.search.filter.page)) - self.left_out.len();
+                write!(out, "{n_told}")?;
                 Ok(n_found)
             }
         }
@@ -221,12 +289,43 @@ impl Export {
         out: &mut dyn Write,
         line: fn(&Normal) -> String,
     ) -> Result<usize, Fault> {
+        self.lines(db, out, "value1, value2", |row| {
+            let value = Normal { first: row.get(1)?, second: row.get(2)? };
+            Ok(Some(line(&value)))
+        })
+    }
+
+    /// Lines for those that the format has words for.
+    fn indicators(
+        &self,
+        db: &Connection,
+        out: &mut dyn Write,
+        line: fn(&Indicator) -> Option<String>,
+    ) -> Result<usize, Fault> {
+        self.lines(db, out, "value1, value2, attribute.event, attribute.type", |row| {
+            let value = Normal { first: row.get(1)?, second: row.get(2)? };
+            let (id, event, kind) = (row.get(0)?, row.get(3)?, row.get(4)?);
+            Ok(line(&Indicator { id, event, kind, value }))
+        })
+    }
+
+    /// A line for each attribute of the page; `line` gets its number, then `columns`.
+    fn lines(
+        &self,
+        db: &Connection,
+        out: &mut dyn Write,
+        columns: &str,
+        line: impl Fn(&Row<'_>) -> rusqlite::Result<Option<String>>,
+    ) -> Result<usize, Fault> {
         let (mut n_found, limit) = (0, limit(self.search.filter.page));
-        search::attributes(db, &self.search.filter, "value1, value2", |row| {
+        let columns = format!("attribute.id, {columns}");
+        search::attributes(db, &self.search.filter, &columns, |row| {
             n_found += 1;
-            if n_found <= limit {
-                let value = Normal { first: row.get(0)?, second: row.get(1)? };
-                writeln!(out, "{}", line(&value))?;
+            if n_found <= limit
+                && !self.left_out.contains(&row.get(0)?)
+                && let Some(line) = line(row)?
+            {
+                writeln!(out, "{line}")?;
             }
             Ok::<_, Fault>(())
         })?;
@@ -248,7 +347,7 @@ impl Export {
         };
         search::attributes(db, &self.search.filter, attribute::COLUMNS, |row| {
             n_found += 1;
-            if n_found <= limit {
+            if n_found <= limit && !self.left_out.contains(&row.get(0)?) {
                 gathered.push(Attribute::read(row)?);
             }
             if gathered.len() == CHUNK {
@@ -268,6 +367,22 @@ impl Export {
 /// How many of the rows belong to the page; the one beyond only says that more follows.
 pub(super) fn limit(page: Option<Page>) -> usize {
     page.map_or(usize::MAX, |it| usize::try_from(it.limit).unwrap_or(usize::MAX))
+}
+
+/// The attributes of the page that an enabled warninglist speaks of: as with MISP, a page is cut
+/// first, and may come out short.
+fn warned(db: &Connection, filter: &Filter) -> Result<HashSet<i64>, Fault> {
+    let (mut n_found, limit) = (0, limit(filter.page));
+    let mut warned = HashSet::new();
+    search::attributes(db, filter, "attribute.id, value1", |row| {
+        n_found += 1;
+        let value: String = row.get(1)?;
+        if n_found <= limit && !warninglist::warnings(db, &value)?.is_empty() {
+            warned.insert(row.get(0)?);
+        }
+        Ok::<_, Fault>(())
+    })?;
+    Ok(warned)
 }
 
 /// What is told of the event of each attribute.

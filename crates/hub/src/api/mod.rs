@@ -1,6 +1,7 @@
 //! MISP's calls: which function answers which path.
 
 mod attributes;
+mod detection;
 mod draft;
 mod events;
 mod export;

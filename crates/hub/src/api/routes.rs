@@ -79,7 +79,7 @@ pub(super) const ALL: &[Route] = &[
     route(
         "attributes/restSearch",
         Search(search::attributes),
-        "Attributes that match, as json, csv, text, cache or count",
+        "Attributes that match, as json, csv, text, cache, count, suricata, snort, hosts or rpz",
     ),
     route(
         "attributes/add/{event}",

@@ -23,36 +23,29 @@ use crate::store::tag::Attached;
 pub(super) fn attributes(api: &Api, request: &Request) -> Result<Answer, Fault> {
     let mut search = Search::read(request, &api.store.organisation)?;
     let format = Format::of(&search)?;
-    if format == Format::Text {
-        // As MISP: a list for detection holds what is meant for detection and published.
-        if !search.says("to_ids") {
-            search.filter.to_ids = vec![true];
-        }
-        if !search.says("published") {
-            search.filter.published = vec![true];
-        }
-    }
-    let export = Export { api: api.clone(), search, format };
-    let (n_found, body) = api.store.read(|db| -> Result<_, Fault> {
+    format.narrow(&mut search);
+    let (export, n_found, body) = api.store.read(|db| -> Result<_, Fault> {
+        let export = Export::new(api, search, format, db, request.now)?;
         let filter = &export.search.filter;
         let may_be_large = filter.page.is_none_or(|it| it.limit > CHUNK as i64);
         if may_be_large && format != Format::Count {
             let n_found = search::count(db, filter)?;
             if n_found > CHUNK {
-                return Ok((n_found, None));
+                return Ok((export, n_found, None));
             }
         }
         let mut body = Vec::new();
         let n_found = export.write(db, &mut body)?;
-        Ok((n_found, Some(body)))
+        Ok((export, n_found, Some(body)))
     })?;
     let n_told = counted(n_found, export.search.filter.page);
+    let n_left_out = export.left_out.len();
     Ok(match body {
-        Some(body) => format.answer(body, n_told),
+        Some(body) => format.answer(body, n_told, n_left_out),
         None => {
             let store = api.store.clone();
             let rest = Rest::new(move |out| store.read(|db| export.write(db, out).map(drop)));
-            Answer { rest: Some(rest), ..format.answer(Vec::new(), n_told) }
+            Answer { rest: Some(rest), ..format.answer(Vec::new(), n_told, n_left_out) }
         }
     })
 }
@@ -74,33 +67,38 @@ pub(super) fn events(api: &Api, request: &Request) -> Result<Answer, Fault> {
         (false, true) => Content::WithDeleted,
         (false, false) => Content::WithoutDeleted,
     };
-    let (body, n_found) = api.store.read(|db| -> Result<_, Fault> {
+    let (body, n_found, n_left_out) = api.store.read(|db| -> Result<_, Fault> {
         let mut found = search::events(db, &search.filter)?;
         let n_found = found.len();
         if let Some(page) = search.filter.page {
             filter::cut(&mut found, page);
         }
+        let mut within = of_events(&search, &found);
+        format.narrow(&mut within);
+        let export = Export::new(api, within, format, db, request.now)?;
+        let n_left_out = export.left_out.len();
         if format != Format::Json {
-            let export = of_events(&search, &found, format, api);
             let mut body = Vec::new();
             export.write(db, &mut body)?;
-            return Ok((body, n_found));
+            return Ok((body, n_found, n_left_out));
         }
         let mut wholes = Vec::with_capacity(found.len());
         for id in found {
             if let Some(event) = Event::find(db, Name::Id(id))? {
-                wholes.push(Whole::load(db, event, content)?);
+                let mut whole = Whole::load(db, event, content)?;
+                whole.leave_out(&export.left_out);
+                wholes.push(whole);
             }
         }
         let organisation = &api.store.organisation;
         let shapes: Vec<_> =
             wholes.iter().map(|it| json!({ "Event": it.shape(organisation) })).collect();
-        Ok((Answer::json(&json!({ "response": shapes })).body, n_found))
+        Ok((Answer::json(&json!({ "response": shapes })).body, n_found, n_left_out))
     })?;
     let name = search.fields.get("eventid").and_then(text).unwrap_or_else(|| "list".to_owned());
     let name: String = name.chars().filter(|it| it.is_ascii_alphanumeric() || *it == '-').collect();
     let file = format!("attachment; filename=\"misp.event.{name}.{}\"", format.name());
-    let answer = format.answer(body, n_found);
+    let answer = format.answer(body, n_found, n_left_out);
     Ok(match HeaderValue::from_str(&file) {
         Ok(file) => answer.with(header::CONTENT_DISPOSITION, file),
         Err(_) => answer,
@@ -124,7 +122,7 @@ pub(super) fn objects(api: &Api, request: &Request) -> Result<Answer, Fault> {
     })?;
     let shapes: Vec<_> = found.iter().flatten().map(|it| json!({ "Object": it.shape() })).collect();
     let body = Answer::json(&json!({ "response": shapes })).body;
-    Ok(format.answer(body, counted(n_found, page)))
+    Ok(format.answer(body, counted(n_found, page), 0))
 }
 
 /// An object that was found, and what is told of it.
@@ -153,11 +151,10 @@ impl Found {
     }
 }
 
-/// What the events hold, in a format that knows attributes alone.
-fn of_events(search: &Search, events: &[i64], format: Format, api: &Api) -> Export {
+/// A search for what the events hold, for a format that knows attributes alone.
+fn of_events(search: &Search, events: &[i64]) -> Search {
     let ids = events.iter().map(ToString::to_string).collect();
     let events = Terms { any: ids, ..Terms::default() };
     let filter = Filter { nothing: events.is_empty(), events, ..Filter::default() };
-    let search = Search { filter, fields: search.fields.clone() };
-    Export { api: api.clone(), search, format }
+    Search { filter, fields: search.fields.clone() }
 }

@@ -89,6 +89,8 @@ stored = misp.add_object(event, offender, pythonify=True)
 expect("object", len(stored.attributes) == 3 and stored.uuid == offender.uuid, stored)
 whole = misp.get_event(event, pythonify=True)
 expect("object of event", whole.objects[0].get_attributes_by_relation("banned-ip")[0].value == "203.0.113.60")
+found = misp.search("objects", object_name="fail2ban", value="203.0.113.60", pythonify=True)
+expect("search of objects", [it.uuid for it in found] == [offender.uuid], found)
 expect("delete of object", "deleted" in misp.delete_object(stored)["message"])
 
 expect("tag", "successfully" in misp.tag(event, "pap:amber")["message"])
