@@ -594,6 +594,10 @@ pub(crate) struct Hub {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) keep: Option<Duration>,
 
+    /// Knows where addresses are by this file, as GeoLite2-Country.mmdb or GeoLite2-ASN.mmdb; may be given twice
+    #[arg(long, value_name = "FILE")]
+    pub(crate) geoip: Vec<PathBuf>,
+
     #[command(flatten)]
     pub(crate) format: Format,
 }

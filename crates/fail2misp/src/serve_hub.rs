@@ -34,6 +34,7 @@ fn serve(data: &Path, args: &Hub, out: &mut dyn Write) -> Outcome {
         insecure_http: args.insecure_http,
         public_lists: args.public_lists,
         keep: args.keep,
+        geoip: args.geoip.clone(),
         ..Settings::new(data)
     };
     let hub = hub::Hub::open(settings).map_err(Failed::other_side)?;

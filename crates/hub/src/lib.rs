@@ -32,6 +32,7 @@
 
 mod answer;
 mod api;
+mod audit;
 mod changes;
 mod csv;
 mod feed;
@@ -62,6 +63,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::lists::PublicKey;
+use ::lists::places::{Places, PlacesError};
 use tokio::sync::watch;
 
 use crate::api::Api;
@@ -92,6 +94,8 @@ pub struct Settings {
     pub public_lists: bool,
     /// Forget attributes that neither changed nor were sighted for so long; `None` keeps all.
     pub keep: Option<Duration>,
+    /// Files in MaxMind's format that know of countries or autonomous systems.
+    pub geoip: Vec<PathBuf>,
     /// The organisation that events belong to, as other MISPs will read it.
     pub organisation: String,
 }
@@ -106,6 +110,7 @@ impl Settings {
             insecure_http: false,
             public_lists: false,
             keep: None,
+            geoip: Vec::new(),
             organisation: "fail2misp".to_owned(),
         }
     }
@@ -144,6 +149,14 @@ pub enum HubError {
          listen on 127.0.0.1 behind a proxy that speaks TLS, or say --insecure-http"
     )]
     Insecure(SocketAddr),
+    /// A file that knows of countries or autonomous systems cannot be used.
+    #[error("hub: use `{}` of --geoip: {source}", path.display())]
+    Geoip {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PlacesError,
+    },
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -170,6 +183,7 @@ pub struct Hub {
     address: SocketAddr,
     keys: Keys,
     store: Store,
+    places: Places,
     first_key: Option<Key>,
     /// Held, not read: the lock goes with the file.
     _claim: File,
@@ -188,6 +202,7 @@ impl Hub {
             return Err(HubError::Insecure(settings.listen));
         }
         let greeting = settings.tls.clone().map(Greeting::open).transpose()?;
+        let places = places(&settings.geoip)?;
         let claim = claim(&settings.data)?;
         let keys = Keys::open(&settings.data);
         let first_key = first_key(&keys, &settings.data)?;
@@ -195,7 +210,17 @@ impl Hub {
         let listener = TcpListener::bind(settings.listen).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let store = Store::open(&settings.data.join(STORE), &settings.organisation)?;
-        Ok(Self { settings, listener, greeting, address, keys, store, first_key, _claim: claim })
+        Ok(Self {
+            settings,
+            listener,
+            greeting,
+            address,
+            keys,
+            store,
+            places,
+            first_key,
+            _claim: claim,
+        })
     }
 
     /// The administrator's key, on the first start alone.
@@ -271,6 +296,7 @@ impl Hub {
             public_lists: self.settings.public_lists,
             keep: self.settings.keep,
             changes,
+            places: self.places,
             stop: stop.0.subscribe(),
         };
         let served = server::serve(self.listener, self.greeting, server, stop.0.subscribe());
@@ -322,6 +348,18 @@ fn claim(data: &Path) -> Result<File, HubError> {
         Err(TryLockError::WouldBlock) => Err(HubError::InUse(data.to_owned())),
         Err(TryLockError::Error(source)) => Err(folder("lock")(source)),
     }
+}
+
+/// Reads the files that know where addresses are.
+fn places(files: &[PathBuf]) -> Result<Places, HubError> {
+    let mut places = Places::default();
+    for path in files {
+        let folder = |source| HubError::Folder { doing: "read", path: path.clone(), source };
+        let file = fs::read(path).map_err(folder)?;
+        let fault = |source| HubError::Geoip { path: path.clone(), source };
+        places.add(file).map_err(fault)?;
+    }
+    Ok(places)
 }
 
 /// Makes the administrator's key where there has never been one.

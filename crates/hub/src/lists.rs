@@ -2,8 +2,8 @@
 //!
 //! What is listed: attributes of addresses that are meant for detection and not deleted, published
 //! or not, so that a ban reaches the others before its event is closed. What is never listed: an
-//! address that is not of the public internet, a prefix wider than a list may hold ([`Widest`]), and
-//! what a curator, or several sensors, called a false positive.
+//! address that is not of the public internet, a prefix wider than a list may hold ([`Widest`]),
+//! what a curator, or several sensors, called a false positive, and what an administrator allows.
 //!
 //! | file | for |
 //! |---|---|
@@ -24,16 +24,19 @@ use crate::csv;
 use crate::instant::instant;
 use crate::keys::{Keys, KeysError, Role};
 use crate::request::Path;
-use crate::store::Store;
 use crate::store::listed::{self, Listed, Wanted};
 use crate::store::search::Terms;
+use crate::store::{Store, StoreError, allowed};
 
 /// Answers `/lists/{file}`.
 pub(crate) fn answer(store: &Store, keys: &Keys, path: &Path, now: i64) -> Result<Answer, Fault> {
     let wanted = wanted(keys, path, now)?;
     let render = |how: fn(&[Entry], bool) -> Answer| -> Result<Answer, Fault> {
-        let listed = store.read(|db| listed::addresses(db, &wanted))?;
+        let (listed, allowed) = store.read(|db| -> Result<_, StoreError> {
+            Ok((listed::addresses(db, &wanted)?, allowed::networks(db)?))
+        })?;
         let mut entries: Vec<Entry> = listed.into_iter().filter_map(Entry::of).collect();
+        entries.retain(|it| !allowed.touches(it.net));
         entries.sort_by_key(|it| it.net);
         entries.dedup_by_key(|it| it.net);
         Ok(how(&entries, path.query("merge").as_deref() != Some("0")))

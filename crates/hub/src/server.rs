@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::lists::places::Places;
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{Request as Incoming, State};
@@ -33,7 +34,7 @@ use crate::rate::{MAX_SEARCHES, Rates, TooMany};
 use crate::request::{Body, Path, Request};
 use crate::store::Store;
 use crate::tls::Greeting;
-use crate::{feed, lists, retention, stream};
+use crate::{audit, feed, lists, retention, stream};
 
 /// Threads of the runtime; they only move bytes.
 const WORKERS: usize = 2;
@@ -65,6 +66,7 @@ pub(crate) struct Server {
     pub(crate) public_lists: bool,
     pub(crate) keep: Option<Duration>,
     pub(crate) changes: Arc<Changes>,
+    pub(crate) places: Places,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -290,14 +292,18 @@ impl Server {
                 }
                 let request = Request { method, path, body: Arc::new(body), holder, now };
                 let answer = self.api.answer(&request);
-                audit(&request, &answer);
+                audit::note(&request.holder, &request.method, &request.path.target, &(), &answer);
                 answer
             }
             Visitor::Fetcher => self.file(&path, headers, now),
             Visitor::Browser => {
                 let visit = Visit { method: &method, path: &path, headers, body: &body, now };
-                let page =
-                    Page { store: &self.api.store, keys: &self.keys, sessions: &self.sessions };
+                let page = Page {
+                    store: &self.api.store,
+                    keys: &self.keys,
+                    sessions: &self.sessions,
+                    places: &self.places,
+                };
                 let log_in = || Answer::redirect(StatusCode::FOUND, "/users/login");
                 page.answer(&visit).unwrap_or_else(log_in)
             }
@@ -312,15 +318,6 @@ impl Server {
             Some(key) => Ok(self.keys.holder(&key)?),
             None => Ok(None),
         }
-    }
-}
-
-/// Who changed what, for the log.
-fn audit(request: &Request, answer: &Answer) {
-    if !matches!(request.method, Method::GET | Method::HEAD) {
-        let (key, who) = (request.holder.id, &*request.holder.name);
-        let (target, status) = (&*request.path.target, answer.status.as_u16());
-        tracing::info!(key, who, %request.method, ?target, status, "asked");
     }
 }
 

@@ -113,6 +113,21 @@ fn an_administrator_looks_searches_withdraws_and_keeps_keys() {
     assert_eq!(browser.text(".state"), "withdrawn as a false positive");
     assert!(!list().contains("198.51.100.7\n"));
 
+    // Allowed, with a reason, an address is on no list, until that is revoked.
+    browser.go(&format!("{url}/values?value=198.51.100.8"));
+    browser.click("details:last-of-type summary");
+    browser.enter("details[open] #reason", "our monitoring");
+    assert_eq!(browser.address(), format!("{url}/allowed"));
+    assert!(browser.text("tbody tr").contains("our monitoring"));
+    assert!(!list().contains("198.51.100.8\n"));
+    browser.go(&format!("{url}/values?value=198.51.100.8"));
+    assert_eq!(browser.text(".state"), "allowed: no list names it");
+    browser.go(&format!("{url}/allowed"));
+    browser.click("tbody tr summary");
+    browser.click("details[open] button");
+    assert!(browser.text(".empty").contains("Nothing is allowed"));
+    assert!(list().contains("198.51.100.8\n"));
+
     // A key is made, works, is revoked, and works no more.
     browser.go(&format!("{url}/keys"));
     browser.enter("#name", "mail-1");

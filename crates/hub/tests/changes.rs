@@ -17,7 +17,7 @@ use lists::chain::{ChainError, Entries, Follower, Taken};
 use lists::change::{Change, Line};
 use lists::net;
 use serde_json::{Value, json};
-use support::{Running, unchunked};
+use support::{Running, page, unchunked};
 
 /// An agent that believes a key and keeps a list.
 struct Agent {
@@ -252,4 +252,24 @@ fn a_hub_that_was_made_anew_is_not_believed() {
     let signed = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     let refused = agent.follower.take(&signed, Entries::default(), now());
     assert!(matches!(refused, Err(ChainError::Forged { .. })));
+}
+
+#[test]
+fn what_is_allowed_is_withdrawn_from_all_who_follow() {
+    let data = tempfile::tempdir().unwrap();
+    let hub = Running::start(data.path());
+    let mut agent = Agent::new(&hub);
+    report(&hub, &["192.0.2.4", "192.0.2.5", "198.51.100.0/24"]);
+    agent.await_list(&hub, &["192.0.2.4", "192.0.2.5", "198.51.100.0/24"]);
+    let admin = page::cookie(&hub, &hub.admin);
+    let token = page::token(&page::look(&hub, "/allowed", &admin));
+    let say = |path: &str, net: &str| {
+        let form = format!("net={net}&reason=ours&token={token}");
+        assert_eq!(page::submit(&hub, path, &admin, &form).status, 303);
+    };
+    say("/allowed/add", "192.0.2.4");
+    say("/allowed/add", "198.51.100.9");
+    agent.await_list(&hub, &["192.0.2.5"]);
+    say("/allowed/revoke", "192.0.2.4");
+    agent.await_list(&hub, &["192.0.2.4", "192.0.2.5"]);
 }

@@ -5,30 +5,10 @@
 mod support;
 
 use hub::keys::Keys;
+use hub::{Hub, Settings};
 use serde_json::json;
-use support::{Reply, Running};
-
-/// What a browser sends of itself.
-const ACCEPT: (&str, &str) = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
-
-fn look(hub: &Running, path: &str, cookie: &str) -> Reply {
-    hub.send("GET", path, &[ACCEPT, ("Cookie", cookie)], b"")
-}
-
-fn log_in(hub: &Running, key: &str, site: &str) -> Reply {
-    let headers =
-        [ACCEPT, ("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", site)];
-    hub.send("POST", "/users/login", &headers, format!("key={key}").as_bytes())
-}
-
-#[track_caller]
-fn cookie(hub: &Running, key: &str) -> String {
-    let reply = log_in(hub, key, "same-origin");
-    assert_eq!((reply.status, reply.header("location")), (303, Some("/")));
-    let cookie = reply.header("set-cookie").unwrap();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
-    cookie.split(';').next().unwrap().to_owned()
-}
+use support::Running;
+use support::page::{ACCEPT, cookie, log_in, look, submit, token};
 
 #[test]
 fn nobody_looks_without_a_key() {
@@ -122,18 +102,15 @@ fn a_false_positive_at_the_page_takes_a_value_off_the_lists() {
         hub.send("GET", "/lists/ipv4.txt", &headers, b"").text()
     };
     let wrong = |cookie: &str, token: &str| {
-        let headers =
-            [ACCEPT, ("Cookie", cookie), ("Content-Type", "application/x-www-form-urlencoded")];
         let form = format!("value=192.0.2.7&token={token}");
-        hub.send("POST", "/values/wrong", &headers, form.as_bytes()).status
+        submit(&hub, "/values/wrong", cookie, &form).status
     };
     let reader = cookie(&hub, &hub.reader);
     let shown = look(&hub, "/values?value=192.0.2.7", &reader).text();
     assert!(shown.contains("on the lists") && shown.contains("web-1/sshd"));
     assert!(!shown.contains("/values/wrong"), "a reader is offered nothing to change");
     let curator = cookie(&hub, &hub.curator);
-    let shown = look(&hub, "/values?value=192.0.2.7", &curator).text();
-    let token = shown.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let token = &token(&look(&hub, "/values?value=192.0.2.7", &curator));
     assert_eq!(wrong(&curator, "guess"), 403);
     assert_eq!(wrong(&reader, token), 403);
     assert_eq!(wrong("", token), 302);
@@ -144,4 +121,98 @@ fn a_false_positive_at_the_page_takes_a_value_off_the_lists() {
     assert!(shown.contains("withdrawn as a false positive"));
     assert_eq!(look(&hub, "/values?value=%25", &curator).status, 404);
     assert_eq!(look(&hub, "/values?value=203.0.113.1", &curator).status, 404);
+}
+
+#[test]
+fn what_an_administrator_allows_is_on_no_list() {
+    let data = tempfile::tempdir().unwrap();
+    let hub = Running::start(data.path());
+    let values = json!(["192.0.2.7", "198.51.100.0/24", "203.0.113.1"]);
+    hub.post(
+        "/events/add",
+        &json!({"info": "bans", "Attribute": [
+        {"type": "ip-src", "value": values[0]}, {"type": "ip-src", "value": values[1]},
+        {"type": "ip-src", "value": values[2]}]}),
+    );
+    let list = || {
+        let headers = [("Authorization", &*hub.reader)];
+        hub.send("GET", "/lists/ipv4.txt", &headers, b"").text()
+    };
+    let admin = cookie(&hub, &hub.admin);
+    let token = token(&look(&hub, "/allowed", &admin));
+    let allow = |cookie: &str, net: &str, reason: &str| {
+        let form = format!("net={net}&reason={reason}&token={token}");
+        submit(&hub, "/allowed/add", cookie, &form)
+    };
+    let curator = cookie(&hub, &hub.curator);
+    assert_eq!(allow(&curator, "192.0.2.7", "mine").status, 403);
+    assert_eq!(look(&hub, "/allowed", &curator).status, 404);
+    assert_eq!(list(), "192.0.2.7\n198.51.100.0/24\n203.0.113.1\n");
+
+    assert_eq!(allow(&admin, "192.0.2.7", "our+%3Cmonitoring%3E").status, 303);
+    assert_eq!(list(), "198.51.100.0/24\n203.0.113.1\n");
+    let shown = look(&hub, "/values?value=192.0.2.7", &admin).text();
+    assert!(
+        shown.contains("allowed: no list names it") && shown.contains("our &#60;monitoring&#62;")
+    );
+    // A prefix that holds an allowed address would block it, too.
+    assert_eq!(allow(&admin, "198.51.100.77", "a+partner").status, 303);
+    assert_eq!(list(), "203.0.113.1\n");
+    // So would a report that comes later, of the same or of a part of it.
+    assert_eq!(allow(&admin, "2001:db8::/32", "ours").status, 303);
+    hub.post(
+        "/events/add",
+        &json!({"info": "more", "Attribute": [
+        {"type": "ip-src", "value": "2001:db8::7"}, {"type": "ip-src", "value": "192.0.2.7"}]}),
+    );
+    let headers = [("Authorization", &*hub.reader)];
+    assert_eq!(hub.send("GET", "/lists/ipv6.txt", &headers, b"").text(), "");
+
+    let refused = allow(&admin, "192.0.2.300", "a+slip");
+    assert!(refused.status == 400 && refused.text().contains("neither an address nor a prefix"));
+    let refused = allow(&admin, "203.0.113.1", "");
+    assert!(refused.status == 400 && refused.text().contains("say why"));
+    assert_eq!(list(), "203.0.113.1\n");
+
+    let form = format!("net=192.0.2.7&token={token}");
+    assert_eq!(submit(&hub, "/allowed/revoke", &curator, &form).status, 403);
+    assert_eq!(submit(&hub, "/allowed/revoke", &admin, &form).status, 303);
+    assert_eq!(list(), "192.0.2.7\n203.0.113.1\n");
+    assert!(!look(&hub, "/allowed", &admin).text().contains("monitoring&#62;"));
+}
+
+#[test]
+fn files_of_places_tell_countries_and_networks() {
+    let place = |name: &str| {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../lists/tests/places").join(name)
+    };
+    let data = tempfile::tempdir().unwrap();
+    let geoip = vec![place("countries.mmdb"), place("systems.mmdb")];
+    let hub = Running::start_with(Settings { geoip, ..Settings::new(data.path()) });
+    hub.post(
+        "/events/add",
+        &json!({"info": "bans", "Attribute": [
+        {"type": "ip-src", "value": "192.0.2.7"}, {"type": "ip-src", "value": "192.0.2.8"},
+        {"type": "ip-src", "value": "198.51.100.7"}]}),
+    );
+    let cookie = cookie(&hub, &hub.reader);
+    let front = look(&hub, "/", &cookie).text();
+    let ranked = |title: &str, first: &str| {
+        let (_, after) = front.split_once(title).unwrap_or_default();
+        let (_, place) = after.split_once("class=\"place\">").unwrap_or_default();
+        assert!(place.starts_with(first), "{title}: {}", &place[..place.len().min(80)]);
+    };
+    ranked("Countries of the latest", "NL<");
+    ranked("Autonomous systems of the latest", "AS64500 Example &#60;Networks&#62;<");
+    let shown = look(&hub, "/values?value=192.0.2.7", &cookie).text();
+    assert!(shown.contains("NL, AS64500 Example &#60;Networks&#62;"), "{shown}");
+    drop(hub);
+
+    let wrong = Settings { geoip: vec![place("other.mmdb")], ..Settings::new(data.path()) };
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let refused = Hub::open(Settings { listen, ..wrong }).unwrap_err().to_string();
+    assert!(
+        refused.contains("other.mmdb` of --geoip: it is of the kind `Test-Domain`"),
+        "{refused}"
+    );
 }

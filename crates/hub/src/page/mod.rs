@@ -2,10 +2,11 @@
 //!
 //! It needs a key, as everything does, on loopback too: any program of any user of the machine can
 //! reach a port of loopback. The key is given once to a form and becomes a session. The page
-//! changes little: what is called a false positive, and, for administrators, the keys; those forms
-//! carry a token of the session. It needs no script, loads nothing from elsewhere (the policy forbids both), and all
-//! that came from a log is escaped by the templates.
+//! changes little: what is called a false positive, and, for administrators, what is allowed and
+//! the keys; those forms carry a token of the session. It needs no script, loads nothing from
+//! elsewhere (the policy forbids both), and all that came from a log is escaped by the templates.
 
+mod allowed;
 mod chart;
 mod event;
 mod keys;
@@ -17,10 +18,12 @@ mod value;
 use askama::Template;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use jiff::Timestamp;
-use serde_json::Value;
+use lists::places::Places;
+use serde_json::{Map, Value};
 
 pub(crate) use self::session::Sessions;
 use crate::answer::{Answer, Fault};
+use crate::audit;
 use crate::keys::{KeyRecord, Keys, Role};
 use crate::request::{Body, Path};
 use crate::store::Store;
@@ -50,6 +53,7 @@ pub(crate) struct Page<'a> {
     pub(crate) store: &'a Store,
     pub(crate) keys: &'a Keys,
     pub(crate) sessions: &'a Sessions,
+    pub(crate) places: &'a Places,
 }
 
 #[derive(Template)]
@@ -119,26 +123,41 @@ impl Page<'_> {
     fn shown(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
         let is_read = matches!(*visit.method, Method::GET | Method::HEAD);
         match (&*visit.path.controller, &*visit.path.action) {
-            (controller, action) if *visit.method == Method::POST => {
-                // A session alone is no consent: another site may have sent the form.
-                let token = Sessions::form_token(visit.headers);
-                match (controller, action) {
-                    _ if token.is_none() || token != field(visit, "token") => {
-                        Err(Fault::no_right())
-                    }
-                    ("values", "wrong") if holder.role.may_write() => self.wrong(visit, holder),
-                    ("keys", "add") if is_administrator(holder) => self.add_key(visit, holder),
-                    ("keys", "revoke") if is_administrator(holder) => self.revoke_key(visit),
-                    _ => Err(Fault::no_right()),
-                }
+            _ if *visit.method == Method::POST => {
+                let answer = self
+                    .changed(visit, holder)
+                    .unwrap_or_else(|fault| fault.answer(&visit.path.target));
+                audit::note(holder, visit.method, &visit.path.target, &said(visit), &answer);
+                Ok(answer)
             }
             _ if !is_read => Err(Fault::no_right()),
             ("values", "index") => self.value(visit, holder),
             ("live", _) => self.live(holder),
             ("keys", "index") if is_administrator(holder) => self.key_list(visit, holder, None),
+            ("allowed", "index") if is_administrator(holder) => {
+                self.allow_list(visit, holder, None)
+            }
             ("" | "events" | "attributes", "index") => self.overview(visit, holder),
             ("events", "view") => self.event(visit, holder),
             _ => Ok(self.missing(holder)),
+        }
+    }
+
+    /// Does what a form asks for.
+    fn changed(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
+        // A session alone is no consent: another site may have sent the form.
+        let token = Sessions::form_token(visit.headers);
+        if token.is_none() || token != field(visit, "token") {
+            return Err(Fault::no_right());
+        }
+        match (&*visit.path.controller, &*visit.path.action) {
+            ("values", "wrong") if holder.role.may_write() => self.wrong(visit, holder),
+            _ if !is_administrator(holder) => Err(Fault::no_right()),
+            ("allowed", "add") => self.allow(visit, holder),
+            ("allowed", "revoke") => self.disallow(visit),
+            ("keys", "add") => self.add_key(visit, holder),
+            ("keys", "revoke") => self.revoke_key(visit),
+            _ => Err(Fault::no_right()),
         }
     }
 
@@ -155,6 +174,11 @@ fn is_administrator(holder: &KeyRecord) -> bool {
 /// A field of the form that was sent.
 fn field(visit: &Visit<'_>, name: &str) -> Option<String> {
     visit.body.object().get(name)?.as_str().map(|it| it.trim().to_owned())
+}
+
+/// What a form says, for the audit log: all but the token, which is a secret.
+fn said(visit: &Visit<'_>) -> Map<String, Value> {
+    visit.body.object().into_iter().filter(|(name, _)| name != "token").collect()
 }
 
 /// The number that the lines of this page come before.

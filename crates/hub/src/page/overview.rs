@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use askama::Template;
 use axum::http::StatusCode;
 use ipnet::IpNet;
+use rusqlite::Connection;
 
 use super::chart::{self, Chart, Day};
 use super::{LINES, Page, Visit, before, html, next, when};
@@ -13,7 +14,7 @@ use crate::answer::{Answer, Fault};
 use crate::keys::KeyRecord;
 use crate::store::event::Event;
 use crate::store::overview::{self, Line, Totals, Wanted};
-use crate::store::{daily, latest};
+use crate::store::{StoreError, daily, latest};
 
 /// Events on the first page.
 const EVENTS: i64 = 12;
@@ -47,7 +48,7 @@ struct Overview<'a> {
 struct Front {
     totals: Totals,
     chart: Chart,
-    rankings: [(&'static str, Vec<Place>); 2],
+    rankings: Vec<(&'static str, Vec<Place>)>,
     hosts: Vec<Host>,
     events: Vec<Event>,
 }
@@ -103,21 +104,38 @@ impl Page<'_> {
                 n_sightings: it.n_sightings,
                 last: when(it.last),
             };
-            let values = latest::addresses(db, RANKED)?;
-            let networks = ranking(values.iter().filter_map(|it| network(it)));
-            let sources = latest::sources(db, RANKED)?;
-            let jails = ranking(sources.iter().filter_map(|it| jail(it)));
             Ok(Front {
                 totals: overview::totals(db, chart::day(visit.now))?,
                 chart: Chart::of(days, visit.now),
-                rankings: [
-                    ("Networks of the latest addresses", networks),
-                    ("Jails of the latest sightings", jails),
-                ],
+                rankings: self.rankings(db)?,
                 hosts: daily::reporters(db, since)?.into_iter().map(host).collect(),
                 events: overview::events(db, EVENTS)?,
             })
         })
+    }
+
+    /// Who is named most often among the latest.
+    fn rankings(&self, db: &Connection) -> Result<Vec<(&'static str, Vec<Place>)>, StoreError> {
+        let values = latest::addresses(db, RANKED)?;
+        let networks = values.iter().filter_map(|it| network(it));
+        let sources = latest::sources(db, RANKED)?;
+        let jails = sources.iter().filter_map(|it| jail(it));
+        let mut rankings = vec![
+            ("Networks of the latest addresses", ranking(networks)),
+            ("Jails of the latest sightings", ranking(jails)),
+        ];
+        if !self.places.is_empty() {
+            let addresses = values.iter().filter_map(|it| it.parse().ok());
+            let (countries, systems): (Vec<_>, Vec<_>) = addresses
+                .map(|it| self.places.of(it))
+                .map(|it| (it.country, it.system.map(|it| it.to_string())))
+                .unzip();
+            let (countries, systems) =
+                (countries.into_iter().flatten(), systems.into_iter().flatten());
+            rankings.push(("Countries of the latest addresses", ranking(countries)));
+            rankings.push(("Autonomous systems of the latest addresses", ranking(systems)));
+        }
+        Ok(rankings)
     }
 
     /// The names of all keys that ever were.

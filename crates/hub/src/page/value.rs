@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 use axum::http::StatusCode;
+use lists::net;
+use lists::places::Place;
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -11,7 +13,8 @@ use super::chart::{self, Chart, Day};
 use super::{Page, Visit, field, html, when};
 use crate::answer::{Answer, Fault};
 use crate::keys::{KeyRecord, Role};
-use crate::lists;
+use crate::lists::{curators, may_name};
+use crate::store::allowed::{self, Allowed};
 use crate::store::attribute::{self, Attribute};
 use crate::store::event::{Event, Name};
 use crate::store::search::{self, Filter, Terms};
@@ -28,8 +31,12 @@ struct OneValue<'a> {
     holder: &'a KeyRecord,
     sought: &'a str,
     status: Status,
+    /// Where it is, if files know that.
+    place: Option<Place>,
+    /// What an administrator said of it.
+    allowed: Option<Allowed>,
     reports: Vec<Report>,
-    tags: Vec<String>,
+    tags: BTreeSet<String>,
     chart: Chart,
     sightings: Vec<Seen>,
     n_sightings: usize,
@@ -41,6 +48,7 @@ struct OneValue<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Status {
     Listed,
+    Allowed,
     Withdrawn,
     NotForDetection,
     NotPublic,
@@ -50,6 +58,7 @@ impl Status {
     const fn text(self) -> &'static str {
         match self {
             Self::Listed => "on the lists",
+            Self::Allowed => "allowed: no list names it",
             Self::Withdrawn => "withdrawn as a false positive",
             Self::NotForDetection => "not on the lists: nobody means it for detection",
             Self::NotPublic => "not on the lists: no address of the public internet",
@@ -103,74 +112,91 @@ fn attributes(db: &Connection, value: &str) -> Result<Vec<Attribute>, StoreError
     Ok(found)
 }
 
-/// When it was reported, and seen.
-fn days(reports: &[Report], sightings: &[Seen]) -> Vec<Day> {
-    let report = |it: &Report| Day {
-        day: chart::day(it.attribute.timestamp),
-        n_attributes: 1,
-        n_sightings: 0,
-    };
-    let sighting =
-        |it: &Seen| Day { day: chart::day(it.sighting.date), n_attributes: 0, n_sightings: 1 };
-    let seen = sightings.iter().filter(|it| it.sighting.kind == 0);
-    reports.iter().map(report).chain(seen.map(sighting)).collect()
+/// What the store knows of a value.
+struct Known {
+    reports: Vec<Report>,
+    sightings: Vec<Sighting>,
+    tags: BTreeSet<String>,
+    is_withdrawn: bool,
+    allowed: Option<Allowed>,
+}
+
+impl Known {
+    fn load(db: &Connection, value: &str, curators: &[u32]) -> Result<Self, StoreError> {
+        let found = attributes(db, value)?;
+        let ids: Vec<i64> = found.iter().map(|it| it.id).collect();
+        let mut sightings: Vec<_> = search::sightings(db, &ids)?.into_values().flatten().collect();
+        sightings.sort_by_key(|it| std::cmp::Reverse((it.date, it.id)));
+        let tags = search::tags(db, &ids)?.into_values().flatten().map(|it| it.tag.name);
+        let mut reports = Vec::with_capacity(found.len());
+        for attribute in found {
+            if let Some(event) = Event::find(db, Name::Id(attribute.event))? {
+                reports.push(Report { attribute, event });
+            }
+        }
+        Ok(Self {
+            reports,
+            sightings,
+            tags: tags.collect(),
+            is_withdrawn: listed::is_withdrawn(db, value, curators)?,
+            allowed: net::read(value).map_or(Ok(None), |net| allowed::of(db, net))?,
+        })
+    }
+
+    fn status(&self) -> Status {
+        if self.allowed.is_some() {
+            Status::Allowed
+        } else if self.is_withdrawn {
+            Status::Withdrawn
+        } else if !self.reports.iter().any(|it| it.attribute.to_ids) {
+            Status::NotForDetection
+        } else if !self.reports.iter().any(|it| may_name(&it.attribute.value.first)) {
+            Status::NotPublic
+        } else {
+            Status::Listed
+        }
+    }
+
+    /// When it was reported, and seen.
+    fn days(&self) -> impl Iterator<Item = Day> {
+        let day = |time, n_attributes, n_sightings| Day {
+            day: chart::day(time),
+            n_attributes,
+            n_sightings,
+        };
+        let reports = self.reports.iter().map(move |it| day(it.attribute.timestamp, 1, 0));
+        let seen = self.sightings.iter().filter(|it| it.kind == 0);
+        reports.chain(seen.map(move |it| day(it.date, 0, 1)))
+    }
 }
 
 impl Page<'_> {
     /// `/values?value=…`
     pub(super) fn value(&self, visit: &Visit<'_>, holder: &KeyRecord) -> Result<Answer, Fault> {
         let sought = visit.path.query("value").unwrap_or_default();
-        let curators = lists::curators(self.keys)?;
-        let (reports, seen, carried, is_withdrawn) = self.store.read(|db| -> Result<_, Fault> {
-            let found = attributes(db, &sought)?;
-            let ids: Vec<i64> = found.iter().map(|it| it.id).collect();
-            let seen = search::sightings(db, &ids)?;
-            let carried = search::tags(db, &ids)?;
-            let mut reports = Vec::with_capacity(found.len());
-            for attribute in found {
-                if let Some(event) = Event::find(db, Name::Id(attribute.event))? {
-                    reports.push(Report { attribute, event });
-                }
-            }
-            Ok((reports, seen, carried, listed::is_withdrawn(db, &sought, &curators)?))
-        })?;
-        if reports.is_empty() {
+        let curators = curators(self.keys)?;
+        let known = self.store.read(|db| Known::load(db, &sought, &curators))?;
+        if known.reports.is_empty() {
             return Ok(self.missing(holder));
         }
-        let names = self.keys.list()?;
-        let reporter = |id: u32| {
-            let name = names.iter().find(|it| it.id == id).map(|it| it.name.clone());
-            name.unwrap_or_default()
+        let names = self.names()?;
+        let seen = |sighting: Sighting| {
+            let reporter = names.get(&sighting.reporter).cloned().unwrap_or_default();
+            Seen { sighting, reporter }
         };
-        let mut sightings: Vec<Seen> = seen
-            .into_values()
-            .flatten()
-            .map(|sighting| Seen { reporter: reporter(sighting.reporter), sighting })
-            .collect();
-        sightings.sort_by_key(|it| std::cmp::Reverse((it.sighting.date, it.sighting.id)));
-        let n_sightings = sightings.len();
-        let tags: BTreeSet<_> = carried.into_values().flatten().map(|it| it.tag.name).collect();
-        let chart = Chart::of(days(&reports, &sightings), visit.now);
-        sightings.truncate(SIGHTINGS);
-        let status = if is_withdrawn {
-            Status::Withdrawn
-        } else if !reports.iter().any(|it| it.attribute.to_ids) {
-            Status::NotForDetection
-        } else if !reports.iter().any(|it| lists::may_name(&it.attribute.value.first)) {
-            Status::NotPublic
-        } else {
-            Status::Listed
-        };
+        let place = net::read(&sought).map(|it| self.places.of(it.addr()));
         let shown = OneValue {
             organisation: &self.store.organisation.name,
             holder,
             sought: &sought,
-            status,
-            reports,
-            tags: tags.into_iter().collect(),
-            chart,
-            sightings,
-            n_sightings,
+            status: known.status(),
+            place: place.filter(|it| !it.is_unknown()),
+            chart: Chart::of(known.days(), visit.now),
+            allowed: known.allowed,
+            reports: known.reports,
+            tags: known.tags,
+            n_sightings: known.sightings.len(),
+            sightings: known.sightings.into_iter().take(SIGHTINGS).map(seen).collect(),
             token: super::Sessions::form_token(visit.headers).unwrap_or_default(),
         };
         Ok(html(StatusCode::OK, &shown))

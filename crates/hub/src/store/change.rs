@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use lists::chain::{Entries, Place};
 use lists::change::{Change, Entry, MAX_CHANGES, MAX_TAGS, Withdrawal};
-use lists::{PublicKey, Signer, net};
+use lists::{PrefixSet, PublicKey, Signer, net};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{StoreError, listed};
+use super::{StoreError, allowed, listed};
 
 /// Records that are kept. Whoever has been away for longer gets the list as a whole, which is the
 /// smaller of the two by then.
@@ -69,10 +69,11 @@ pub(crate) fn advance(
     curators: &[u32],
     now: i64,
 ) -> Result<Option<Sent>, StoreError> {
+    let allowed = allowed::networks(db)?;
     while let Some(values) = take_touched(db)? {
         let mut changes = Vec::new();
         for value in values {
-            changes.extend(change(db, &value, curators)?);
+            changes.extend(change(db, &value, curators, &allowed)?);
         }
         if !changes.is_empty() {
             return append(db, changes, None, signer, now).map(Some);
@@ -129,11 +130,17 @@ fn take_touched(db: &Connection) -> Result<Option<BTreeSet<String>>, StoreError>
 }
 
 /// What changed about `value` since it was last told of, which is from now on what is told now.
-fn change(db: &Connection, value: &str, curators: &[u32]) -> Result<Option<Change>, StoreError> {
+fn change(
+    db: &Connection,
+    value: &str,
+    curators: &[u32],
+    allowed: &PrefixSet,
+) -> Result<Option<Change>, StoreError> {
     let sql = "SELECT last, line FROM listed WHERE value = ?";
     let told = db.prepare_cached(sql)?.query_row([value], |row| Ok((row.get(0)?, row.get(1)?)));
     let told: Option<(i64, String)> = told.optional()?;
-    match (entry(db, value, curators)?, told) {
+    let entry = entry(db, value, curators)?.filter(|it| !allowed.touches(it.value));
+    match (entry, told) {
         (None, None) => Ok(None),
         (None, Some(_)) => {
             db.prepare_cached("DELETE FROM listed WHERE value = ?")?.execute([value])?;

@@ -7,9 +7,11 @@
 //!
 //! Tables: `event`, `attribute`, `object`, `sighting`, `tag` with `event_tag` and `attribute_tag`,
 //! `blocked_event` (deleted, and not to come back), `daily` (how much came on which day), `meta`;
-//! `touched`, `listed`, `change_record` are the change stream's. UUIDs are 16 bytes; times are epoch
+//! `touched`, `listed`, `change_record` are the change stream's; `warninglist` with `warninglist_entry`, and `allowed`, are
+//! what administrators give. UUIDs are 16 bytes; times are epoch
 //! seconds, `first_seen` and `last_seen` microseconds.
 
+pub(crate) mod allowed;
 pub(crate) mod attribute;
 pub(crate) mod change;
 mod commits;
@@ -52,11 +54,12 @@ const CACHED_STATEMENTS: usize = 128;
 
 /// What makes the tables, and what changed them since; `PRAGMA user_version` says how many of
 /// these a file has seen. One that was released is never changed: the next one is added.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("tables.sql"),
     include_str!("daily.sql"),
     include_str!("changes.sql"),
     include_str!("warninglists.sql"),
+    include_str!("allowed.sql"),
 ];
 
 /// Why the store failed.
