@@ -1,27 +1,36 @@
-//! Reads a log with one filter, on all processors: each piece is skimmed on a thread of its own,
-//! and gone through in order.
+//! Reads a log with one filter, on all processors: pieces are skimmed on any thread, and gone
+//! through in order on one.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use crossbeam_channel::unbounded;
 use jiff::Timestamp;
 use scan::{Form, Reach, Scanner, Skimmed, Skimmer, Told};
 
 use crate::lines::{Piece, Pieces};
 
-/// Threads that skim, at the most: the one that goes through the pieces keeps no more of them busy.
-const MAX_SKIMMERS: usize = 8;
+/// Threads, at the most: the one that goes through the pieces keeps no more of them busy.
+const MAX_THREADS: usize = 8;
 
-/// Pieces that wait for each of them, or for being gone through.
-const DEPTH: usize = 2;
+/// Pieces for each further thread that are read and not gone through yet: one in work, one that
+/// waits, one that is ready.
+const DEPTH: usize = 3;
 
-/// A piece on its way, with how dates were read when it was sent; comes back skimmed.
+/// A piece on its way, with how dates were read when it was sent.
 #[derive(Default)]
 struct Job {
+    number: usize,
     piece: Piece,
     form: Form,
     skimmed: Skimmed,
+}
+
+impl Job {
+    fn skim(&mut self, skimmer: &mut Skimmer, now: Timestamp) {
+        skimmer.skim(self.piece.text(), self.form, now, &mut self.skimmed);
+    }
 }
 
 /// Shows all of a log to `scanner`, and tells what came of its lines in their order.
@@ -36,61 +45,80 @@ pub(crate) fn through<E: From<io::Error>>(
     now: Timestamp,
     mut told: impl FnMut(Told<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut pieces = Pieces::new(input);
-    let n_skimmers = thread::available_parallelism().map_or(1, usize::from).min(MAX_SKIMMERS);
-    if n_skimmers == 1 {
-        let (mut job, mut skimmer) = (Job::default(), scanner.skimmer(reach));
-        while pieces.read(&mut job.piece)? {
-            skimmer.skim(job.piece.text(), scanner.form(), now, &mut job.skimmed);
-            scanner.settle(job.piece.text(), &job.skimmed, &mut told)?;
+    let n_others = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS) - 1;
+    // Both ends are dropped when the way through ends, and with them the threads do.
+    let (to_skim, waiting) = unbounded::<Job>();
+    let (done, skimmed) = unbounded::<Job>();
+    thread::scope(move |scope| {
+        for _ in 0..n_others {
+            let (waiting, done, mut skimmer) =
+                (waiting.clone(), done.clone(), scanner.skimmer(reach));
+            scope.spawn(move || {
+                for mut job in waiting {
+                    job.skim(&mut skimmer, now);
+                    if done.send(job).is_err() {
+                        return;
+                    }
+                }
+            });
         }
-        return Ok(());
-    }
-    thread::scope(|scope| {
-        let bench = |_| {
-            let (to_skim, jobs) = sync_channel(DEPTH);
-            let (done, skimmed) = sync_channel(DEPTH);
-            let skimmer = scanner.skimmer(reach);
-            scope.spawn(move || skim(skimmer, now, &jobs, &done));
-            Bench { to_skim, skimmed }
-        };
-        let benches: Vec<Bench> = (0..n_skimmers).map(bench).collect();
-        let (mut n_sent, mut n_settled) = (0, 0);
-        let mut settle = |n_settled: usize, scanner: &mut Scanner| {
-            let job = benches[n_settled % n_skimmers].skimmed.recv();
-            let job = job.map_err(|_gone| io::Error::other("a thread ended by itself"))?;
-            scanner.settle(job.piece.text(), &job.skimmed, &mut told)?;
-            Ok::<Job, E>(job)
-        };
-        let mut job = Job::default();
-        while pieces.read(&mut job.piece)? {
-            job.form = scanner.form();
-            // Where the thread is gone, `settle` says so.
-            let _ = benches[n_sent % n_skimmers].to_skim.send(job);
-            n_sent += 1;
-            job = if n_sent - n_settled == n_skimmers * DEPTH {
-                n_settled += 1;
-                settle(n_settled - 1, scanner)?
+        drop(done);
+        let mut skimmer = scanner.skimmer(reach);
+        let (mut pieces, mut is_at_end) = (Pieces::new(input), false);
+        let mut order = Order::default();
+        loop {
+            skimmed.try_iter().for_each(|job| order.put(job));
+            if let Some(job) = order.next() {
+                scanner.settle(job.piece.text(), &job.skimmed, &mut told)?;
+                order.spare.push(job);
+            } else if !is_at_end && order.under_way.len() <= n_others * DEPTH {
+                let mut job = order.spare.pop().unwrap_or_default();
+                is_at_end = !pieces.read(&mut job.piece)?;
+                if !is_at_end {
+                    job.form = scanner.form();
+                    order.begin(&mut job);
+                    // This thread holds a receiver, too.
+                    let _ = to_skim.send(job);
+                }
+            } else if let Ok(mut job) = waiting.try_recv() {
+                job.skim(&mut skimmer, now);
+                order.put(job);
+            } else if order.under_way.is_empty() {
+                return Ok(());
             } else {
-                Job::default()
-            };
+                let job = skimmed.recv().map_err(|_gone| io::Error::other("a thread has ended"))?;
+                order.put(job);
+            }
         }
-        (n_settled..n_sent).try_for_each(|number| settle(number, scanner).map(drop))
     })
 }
 
-/// The way to a thread that skims, and back.
-struct Bench {
-    to_skim: SyncSender<Job>,
-    skimmed: Receiver<Job>,
+/// The pieces that are read and not gone through yet.
+#[derive(Default)]
+struct Order {
+    /// In their order, those that are skimmed.
+    under_way: VecDeque<Option<Job>>,
+    n_ended: usize,
+    /// Kept for their memory.
+    spare: Vec<Job>,
 }
 
-/// Skims until nobody sends or wants any more.
-fn skim(mut skimmer: Skimmer, now: Timestamp, jobs: &Receiver<Job>, done: &SyncSender<Job>) {
-    for mut job in jobs {
-        skimmer.skim(job.piece.text(), job.form, now, &mut job.skimmed);
-        if done.send(job).is_err() {
-            return;
-        }
+impl Order {
+    fn begin(&mut self, job: &mut Job) {
+        job.number = self.n_ended + self.under_way.len();
+        self.under_way.push_back(None);
+    }
+
+    fn put(&mut self, job: Job) {
+        let place = job.number - self.n_ended;
+        self.under_way[place] = Some(job);
+    }
+
+    /// The one that comes next, if it is skimmed.
+    fn next(&mut self) -> Option<Job> {
+        let job = self.under_way.front_mut()?.take()?;
+        self.under_way.pop_front();
+        self.n_ended += 1;
+        Some(job)
     }
 }

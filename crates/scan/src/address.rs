@@ -28,15 +28,21 @@ pub(crate) fn address(text: &str, prefix: Option<u32>) -> (String, IdKind) {
 
 /// Whether text is an IPv4 address as it is written back: what nearly every id is.
 fn is_canonical_ipv4(text: &str) -> bool {
-    let is_octet = |digits: &str| match *digits.as_bytes() {
-        [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] | [b'1', b'0'..=b'9', b'0'..=b'9'] => true,
-        [b'2', ten, one] => {
-            (ten, one) <= (b'5', b'5') && ten.is_ascii_digit() && one.is_ascii_digit()
+    let (mut n_dots, mut n_digits, mut octet) = (0, 0, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' if n_digits < 3 && (n_digits == 0 || octet > 0) => {
+                n_digits += 1;
+                octet = 10 * octet + u16::from(byte - b'0');
+            }
+            b'.' if n_dots < 3 && n_digits > 0 && octet < 256 => {
+                n_dots += 1;
+                (n_digits, octet) = (0, 0);
+            }
+            _ => return false,
         }
-        _ => false,
-    };
-    let mut octets = text.split('.');
-    octets.by_ref().take(4).filter(|it| is_octet(it)).count() == 4 && octets.next().is_none()
+    }
+    n_dots == 3 && n_digits > 0 && octet < 256
 }
 
 /// Reads an id that may be an address, with a prefix length or a mask, or in brackets.

@@ -127,7 +127,7 @@ impl Groups {
         for ((number, name), span) in self.named.iter().zip(spans) {
             if Some(*number) != self.content {
                 let value = span.map_or(Value::Unset, |(start, end)| Value::Text(start..end));
-                fields.entries.push((*name, value));
+                fields.push(*name, value);
             }
         }
         for Merged { from, into } in &self.alternatives {
@@ -191,15 +191,39 @@ pub(crate) struct Fields {
     entries: Vec<(Name, Value)>,
     /// What the values are cut from.
     text: String,
+    /// The names of the entries: most of those that are asked for are not among them.
+    names: NameSet,
+}
+
+/// Names, of which the 64th stands for all after it, too.
+#[derive(Clone, Copy, Debug, Default)]
+struct NameSet(u64);
+
+impl NameSet {
+    fn bit(name: Name) -> u64 {
+        1 << name.0.min(63)
+    }
+
+    fn may_have(self, name: Name) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+
+    fn add(&mut self, name: Name) {
+        self.0 |= Self::bit(name);
+    }
 }
 
 impl Fields {
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.text.clear();
+        self.names = NameSet::default();
     }
 
     fn value(&self, name: Name) -> Option<&Value> {
+        if !self.names.may_have(name) {
+            return None;
+        }
         self.entries.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
@@ -256,10 +280,19 @@ impl Fields {
     }
 
     fn put(&mut self, name: Name, value: Value) {
+        if !self.names.may_have(name) {
+            return self.push(name, value);
+        }
         match self.entries.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
-            None => self.entries.push((name, value)),
+            None => self.push(name, value),
         }
+    }
+
+    /// Adds a field that is not there.
+    fn push(&mut self, name: Name, value: Value) {
+        self.names.add(name);
+        self.entries.push((name, value));
     }
 
     /// Sets a field to a text.
@@ -270,6 +303,9 @@ impl Fields {
 
     /// Removes a field, and says whether it held anything.
     pub(crate) fn remove(&mut self, name: Name) -> bool {
+        if !self.names.may_have(name) {
+            return false;
+        }
         let place = self.entries.iter().position(|(known, _)| *known == name);
         place.is_some_and(|place| self.entries.remove(place).1.is_set())
     }
@@ -283,12 +319,12 @@ impl Fields {
                 None | Some(Value::Unset) => room.copy(&self.text, old),
                 Some(value) => room.copy(&newer.text, value),
             };
-            room.entries.push((*name, value));
+            room.push(*name, value);
         }
         for (name, value) in &newer.entries {
             if *value != Value::Unset && !self.has(*name) {
                 let value = room.copy(&newer.text, value);
-                room.entries.push((*name, value));
+                room.push(*name, value);
             }
         }
         std::mem::swap(self, room);

@@ -76,7 +76,7 @@ impl Matcher {
     /// A matcher that has seen nothing yet.
     pub(crate) fn new(filter: Arc<Filter>) -> Self {
         Self {
-            search: Search::new(Arc::clone(&filter)),
+            search: Search::new(&filter),
             memory: Memory {
                 filter,
                 connections: Connections::default(),
@@ -104,7 +104,8 @@ impl Matcher {
         }
         let mut findings = std::mem::take(&mut self.findings);
         findings.clear();
-        self.search.find(text, wanted, line.time.is_some(), line.reach, &mut findings);
+        let Self { search, memory, .. } = self;
+        search.find(&memory.filter, text, wanted, line.time.is_some(), line.reach, &mut findings);
         self.tell(line, text, &findings.list, &findings.spans, told);
         self.findings = findings;
     }
@@ -146,7 +147,7 @@ impl Matcher {
         }
         self.findings.clear();
         let spans = &mut self.findings.spans;
-        let Some(content) = self.search.enter(Subject::new(&text), spans) else { return };
+        let Some(content) = self.search.enter(&filter, Subject::new(&text), spans) else { return };
         self.memory.catch_before(&text, spans);
         if let Some((start, end)) = content {
             let content = &text[start..end];
@@ -231,7 +232,7 @@ impl Memory {
         if case.is_no_failure() {
             // fail2ban looks for an id of it where it tries every expression, and only there.
             if line.reach == Reach::Every {
-                case.pending = Id::of(&mut case.fields, filter.raw || line.raw).is_none();
+                case.pending = !Id::is_told(&mut case.fields, filter.raw || line.raw);
             }
             return Some(Outcome::Remembered { failregex });
         }
@@ -285,6 +286,14 @@ struct Id {
 }
 
 impl Id {
+    /// Whether there is one, with what `of` does to the fields.
+    fn is_told(fields: &mut Fields, raw: bool) -> bool {
+        if fields.has(Name::FID) {
+            return Self::of(fields, raw).is_some();
+        }
+        [Name::IP4, Name::IP6, Name::DNS].iter().any(|name| fields.text(*name).is_some())
+    }
+
     /// The first of `fid`, `ip4`, `ip6` and `dns` that there is; `raw` takes the text as it is.
     fn of(fields: &mut Fields, raw: bool) -> Option<Self> {
         let free = fields.shown(Name::FID).map(|free| free.into_owned());

@@ -93,8 +93,8 @@ impl Pass {
         members.iter_mut().for_each(Member::begin);
         for group in groups {
             let leader = &members[group.members[0]];
-            let filter = Arc::clone(&leader.filter);
-            let decoded = filter.encoding.decode(without_end(line));
+            let encoding = leader.filter.encoding;
+            let decoded = encoding.decode(without_end(line));
             let dated = match at {
                 Some(at) => group.dating.known(&decoded, at, now),
                 None => group.dating.date(Subject::new(&decoded), leader.clock(now)),

@@ -181,25 +181,29 @@ impl Scanner {
         skimmed: &Skimmed,
         mut told: impl FnMut(Told<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut passed = Passed::default();
         for note in &skimmed.notes {
             let lines = &piece[note.lines()];
             // The skim is right where dates are still read in the form that it went by.
             match note {
                 Note::Missed { n_lines, last, .. } if skimmed.form == self.form() => {
-                    self.pass(*n_lines, piece, skimmed, last);
+                    passed.add(*n_lines, last);
                     told(Told::Missed { lines, n_lines: *n_lines })?;
                 }
                 Note::Found { line, text, found, n_exceeded, .. }
                     if skimmed.form == self.form() =>
                 {
-                    self.pass(1, piece, skimmed, line);
+                    passed.add(1, line);
                     self.member.matcher.search.budget.n_exceeded_ever += n_exceeded;
                     self.found.clear();
-                    self.tell(&skimmed.texts[text.clone()], line, found.clone(), skimmed);
+                    let date = &piece[line.date(skimmed)];
+                    let text = &skimmed.texts[text.clone()];
+                    self.tell(text, date, line, found.clone(), skimmed);
                     let line = lines.strip_suffix(b"\n").unwrap_or(lines);
                     told(Told::Line { line, outcomes: &mut self.found })?;
                 }
                 Note::Missed { .. } | Note::Found { .. } | Note::Unknown { .. } => {
+                    self.pass(std::mem::take(&mut passed), piece, skimmed);
                     for line in lines.strip_suffix(b"\n").unwrap_or(lines).split(|it| *it == b'\n')
                     {
                         self.look(line, None, skimmed.now, skimmed.reach);
@@ -208,20 +212,30 @@ impl Scanner {
                 }
             }
         }
+        self.pass(passed, piece, skimmed);
         Ok(())
     }
 
     /// Passes over lines that are understood, but for what was found in them.
-    fn pass(&mut self, n_lines: u32, piece: &[u8], skimmed: &Skimmed, last: &DatedLine) {
+    fn pass(&mut self, passed: Passed<'_>, piece: &[u8], skimmed: &Skimmed) {
+        let Passed { n_lines, last: Some(last) } = passed else { return };
         self.member.n_lines += u64::from(n_lines);
         self.dating.pass(n_lines, piece, last, &skimmed.stamps[last.stamp], skimmed.now);
     }
 
-    /// Goes on with what a skim found in a line, whose date was read last.
-    fn tell(&mut self, text: &str, line: &DatedLine, found: Range<usize>, skimmed: &Skimmed) {
+    /// Goes on with what a skim found in a line.
+    fn tell(
+        &mut self,
+        text: &str,
+        date: &[u8],
+        line: &DatedLine,
+        found: Range<usize>,
+        skimmed: &Skimmed,
+    ) {
         let Stamp { moment, time, .. } = skimmed.stamps[line.stamp];
         let (before, after) = text.strip_suffix('\n').unwrap_or(text).split_at(line.from);
-        let date = self.dating.last_text();
+        // Byte parsers read nothing but ASCII.
+        let date = str::from_utf8(date).unwrap_or_default();
         let Settings { raw, evidence, .. } = self.member.settings;
         let line = Line {
             dated: Dated { before, date, after, when: When::Own(moment) },
@@ -261,21 +275,35 @@ impl Scanner {
         let Self { member, dating, text, wanted, found } = self;
         found.clear();
         member.begin();
-        let filter = Arc::clone(&member.filter);
-        let line = filter.encoding.decode(without_end(line));
+        let encoding = member.filter.encoding;
+        let line = encoding.decode(without_end(line));
         let dated = match at {
             Some(at) => dating.known(&line, at, now),
             None => dating.date(Subject::new(&line), member.clock(now)),
         };
         text.clear();
         text.extend([dated.before, dated.after, "\n"]);
-        if filter.sieves() {
-            filter.sieve.sift(text.as_bytes(), wanted);
+        if member.filter.sieves() {
+            member.filter.sieve.sift(text.as_bytes(), wanted);
         }
         let wanted = wanted.rules[0];
         if !wanted.is_empty() {
             member.find(dated, dating.last_text(), text, wanted, (now, reach), found);
         }
+    }
+}
+
+/// Lines in a row that a skim understood.
+#[derive(Default)]
+struct Passed<'s> {
+    n_lines: u32,
+    last: Option<&'s DatedLine>,
+}
+
+impl<'s> Passed<'s> {
+    fn add(&mut self, n_lines: u32, last: &'s DatedLine) {
+        self.n_lines += n_lines;
+        self.last = Some(last);
     }
 }
 

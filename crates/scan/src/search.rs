@@ -55,7 +55,6 @@ impl Findings {
 /// A filter's expressions with the memory that their searches write to.
 #[derive(Debug)]
 pub(crate) struct Search {
-    filter: Arc<Filter>,
     prefix: Option<Searcher>,
     pub(crate) failures: Vec<Searcher>,
     ignored: Vec<Searcher>,
@@ -66,7 +65,7 @@ pub(crate) struct Search {
 
 impl Search {
     /// A search that has not searched yet.
-    pub(crate) fn new(filter: Arc<Filter>) -> Self {
+    pub(crate) fn new(filter: &Filter) -> Self {
         let searchers = |rules: &[Rule]| {
             rules.iter().map(|rule| Searcher::new(Arc::clone(&rule.expression))).collect()
         };
@@ -76,21 +75,21 @@ impl Search {
             ignored: searchers(&filter.ignored),
             budget: Budget::default(),
             content: String::new(),
-            filter,
         }
     }
 
-    /// Looks for failures in `text`, and adds them to `found`; only the expressions that are
-    /// `wanted` can match. Failures of a line without a time do not count.
+    /// Looks for failures in `text` with the expressions of `filter`, whose search this is, and adds
+    /// them to `found`; only the expressions that are `wanted` can match. Failures of a line
+    /// without a time do not count.
     pub(crate) fn find(
         &mut self,
+        filter: &Filter,
         text: &str,
         wanted: Rules,
         has_time: bool,
         reach: Reach,
         found: &mut Findings,
     ) {
-        let filter = Arc::clone(&self.filter);
         let whole = Subject::new(text);
         if filter.ignores_first()
             && let Some(index) = self.ignored(whole, reach, wanted)
@@ -98,10 +97,10 @@ impl Search {
             return found.list.push(Finding::Ignored(index));
         }
         let (before, n_found) = (found.spans.len(), found.list.len());
-        let Some(content) = self.enter(whole, &mut found.spans) else { return };
+        let Some(content) = self.enter(filter, whole, &mut found.spans) else { return };
         let mut room = std::mem::take(&mut self.content);
         let inner = whole.part(inner(text, content, &mut room));
-        for failregex in (0..filter.failures.len()).filter(|&index| wanted.has(index)) {
+        for failregex in wanted.below(filter.failures.len()) {
             if !self.failures[failregex].search(inner, &mut self.budget) {
                 continue;
             }
@@ -130,8 +129,13 @@ impl Search {
 
     /// Passes `prefregex`, if it matches: where the content is that it left, if it left one. What
     /// it caught is added to `spans`.
-    pub(crate) fn enter(&mut self, text: Subject<'_>, spans: &mut Vec<Caught>) -> Option<Caught> {
-        let (Some(prefix), Some(rule)) = (&mut self.prefix, &self.filter.prefix) else {
+    pub(crate) fn enter(
+        &mut self,
+        filter: &Filter,
+        text: Subject<'_>,
+        spans: &mut Vec<Caught>,
+    ) -> Option<Caught> {
+        let (Some(prefix), Some(rule)) = (&mut self.prefix, &filter.prefix) else {
             return Some(None);
         };
         if !prefix.search(text, &mut self.budget) {

@@ -3,6 +3,8 @@
 //! One automaton holds the literals of all filters of a log, so that a line is read once, and a
 //! line that nobody wants costs no more than that.
 
+use std::ops::Range;
+
 use aho_corasick::packed::{self, Searcher as Packed};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind, Span};
 
@@ -25,6 +27,18 @@ impl Rules {
     /// Whether there is none.
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// The numbers below `end` in the set, in their order; those past the last that is told apart
+    /// are all in it.
+    pub(crate) fn below(self, end: usize) -> impl Iterator<Item = usize> {
+        let mut rest = if end < MOST_RULES { self.0 & ((1 << end) - 1) } else { self.0 };
+        let told_apart = std::iter::from_fn(move || {
+            let first = rest.trailing_zeros() as usize;
+            rest &= rest.wrapping_sub(1);
+            (first < MOST_RULES).then_some(first)
+        });
+        told_apart.chain(MOST_RULES..end)
     }
 
     /// Whether expression `index` is in the set; one past the last that is told apart is.
@@ -143,8 +157,13 @@ impl Sieve {
 
     /// Tells what of each filter may match `text`.
     pub(crate) fn sift(&self, text: &[u8], wanted: &mut Wanted) {
+        self.best.sift(text, &mut wanted.rules);
+        self.sift_again(text, wanted);
+    }
+
+    /// Tells what of that which is `wanted` by the best literals may match `text` by the others.
+    pub(crate) fn sift_again(&self, text: &[u8], wanted: &mut Wanted) {
         let Wanted { rules, second } = wanted;
-        self.best.sift(text, rules);
         if matches!(self.second.finder, Finder::Nothing) || rules.iter().all(|it| it.is_empty()) {
             return;
         }
@@ -152,10 +171,11 @@ impl Sieve {
         rules.iter_mut().zip(second).for_each(|(rules, second)| rules.0 &= second.0);
     }
 
-    /// The place of a literal in `piece`, from byte `start` on, in the first line that may be
-    /// wanted.
-    pub(crate) fn first(&self, piece: &[u8], start: usize) -> Option<usize> {
-        self.best.first(piece, start)
+    /// A way along `piece` from one of the best literals to the next.
+    pub(crate) fn along<'s>(&'s self, piece: &'s [u8]) -> Along<'s> {
+        let mut along = Along { layer: &self.best, piece, at: 0, literal: 0 };
+        along.go_on(0);
+        along
     }
 
     /// Whether lines are wanted that hold no literal as they stand: those of any kind, or those
@@ -163,6 +183,46 @@ impl Sieve {
     pub(crate) fn wants_more(&self, cuts_inside: bool) -> bool {
         self.best.always.iter().any(|rules| !rules.is_empty())
             || (cuts_inside && self.best.literals.iter().any(|literal| literal.contains("[]")))
+    }
+}
+
+/// A way along a piece of a log, for which it is read only once.
+pub(crate) struct Along<'s> {
+    layer: &'s Layer,
+    piece: &'s [u8],
+    /// Where the next literal begins; the end of the piece behind the last one.
+    at: usize,
+    /// Its number.
+    literal: usize,
+}
+
+impl Along<'_> {
+    /// Goes on to the end of a line, and tells what of each filter may match it; false where
+    /// nothing may. Lines are given in their order.
+    pub(crate) fn wants(&mut self, line: Range<usize>, wanted: &mut Wanted) -> bool {
+        if self.at < line.start {
+            self.go_on(line.start);
+        }
+        if self.at >= line.end {
+            return false;
+        }
+        if matches!(self.layer.finder, Finder::Automaton(_)) {
+            self.layer.sift(&self.piece[line.clone()], &mut wanted.rules);
+            self.go_on(line.end);
+            return true;
+        }
+        wanted.rules.copy_from_slice(&self.layer.always);
+        while self.at < line.end {
+            self.layer.want(self.literal, &mut wanted.rules);
+            self.go_on(self.at + 1);
+        }
+        true
+    }
+
+    /// Goes to the next literal from byte `start` on.
+    fn go_on(&mut self, start: usize) {
+        (self.at, self.literal) =
+            self.layer.first(self.piece, start).unwrap_or((self.piece.len(), 0));
     }
 }
 
@@ -237,15 +297,16 @@ impl Layer {
         }
     }
 
-    fn first(&self, piece: &[u8], start: usize) -> Option<usize> {
+    /// The place and the number of the first literal in `piece` from byte `start` on; by the
+    /// automaton, the one that ends first.
+    fn first(&self, piece: &[u8], start: usize) -> Option<(usize, usize)> {
         let rest = Span::from(start..piece.len());
-        match &self.finder {
+        let found = match &self.finder {
             Finder::Nothing => None,
-            Finder::Packed(packed) => packed.find_in(piece, rest).map(|found| found.start()),
-            Finder::Automaton(automaton) => {
-                automaton.find(Input::new(piece).span(rest)).map(|found| found.start())
-            }
-        }
+            Finder::Packed(packed) => packed.find_in(piece, rest),
+            Finder::Automaton(automaton) => automaton.find(Input::new(piece).span(rest)),
+        };
+        found.map(|found| (found.start(), found.pattern().as_usize()))
     }
 
     fn want(&self, literal: usize, wanted: &mut [Rules]) {

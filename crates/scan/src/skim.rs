@@ -85,6 +85,14 @@ pub(crate) struct DatedLine {
     pub(crate) stamp: usize,
 }
 
+impl DatedLine {
+    /// The bytes of the date, in the piece.
+    pub(crate) fn date(&self, skimmed: &Skimmed) -> Range<usize> {
+        let start = self.line.start + self.from;
+        start..start + skimmed.stamps[self.stamp].n_bytes
+    }
+}
+
 /// A date and what it means.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
@@ -95,7 +103,7 @@ pub(crate) struct Stamp {
 
 impl Skimmer {
     pub(crate) fn new(filter: Arc<Filter>, settings: Settings, reach: Reach) -> Self {
-        let search = Search::new(Arc::clone(&filter));
+        let search = Search::new(&filter);
         Self { filter, settings, search, reach, wanted: Wanted::all(1) }
     }
 
@@ -127,22 +135,18 @@ impl Skimmer {
         let filter = Arc::clone(&self.filter);
         let always = filter.sieve.wants_more(hot.cuts_inside());
         let mut reader = StampReader::new(hot);
-        // The place of the next literal, as soon as it is behind the lines that were looked at.
-        let mut literal = 0;
+        let mut along = filter.sieve.along(piece);
         let mut start = 0;
         while start < piece.len() {
             let end = memchr(b'\n', &piece[start..]).map_or(piece.len(), |len| start + len);
-            if literal <= start && !always {
-                literal = filter.sieve.first(piece, start).unwrap_or(piece.len());
-            }
             let line = without_end(&piece[start..end]);
             let lines = start..piece.len().min(end + 1);
             match reader.read(line, self.clock(skimmed.now), &mut skimmed.stamps) {
                 None => skimmed.unknown(lines),
                 Some((from, stamp)) => {
                     let dated = DatedLine { line: start..start + line.len(), from, stamp };
-                    if always || literal < end {
-                        self.search(line, lines, dated, skimmed);
+                    if always || along.wants(start..end, &mut self.wanted) {
+                        self.search(line, lines, dated, always, skimmed);
                     } else {
                         skimmed.missed(lines, dated);
                     }
@@ -152,12 +156,13 @@ impl Skimmer {
         }
     }
 
-    /// Searches a line that may be wanted.
+    /// Searches a line that may be wanted: by its literals, unless it is unsifted.
     fn search(
         &mut self,
         line: &[u8],
         lines: Range<usize>,
         dated: DatedLine,
+        is_unsifted: bool,
         skimmed: &mut Skimmed,
     ) {
         let Cow::Borrowed(line) = self.filter.encoding.decode(line) else {
@@ -173,12 +178,16 @@ impl Skimmer {
         let (before, after) = (&line[..dated.from], &line[dated.from + stamp.n_bytes..]);
         skimmed.texts.extend([before, after, "\n"]);
         let text = &skimmed.texts[start..];
-        self.filter.sieve.sift(text.as_bytes(), &mut self.wanted);
+        if is_unsifted {
+            self.filter.sieve.sift(text.as_bytes(), &mut self.wanted);
+        } else {
+            self.filter.sieve.sift_again(text.as_bytes(), &mut self.wanted);
+        }
         let n_found = skimmed.findings.list.len();
         self.search.budget = Budget::default();
         let wanted = self.wanted.rules[0];
         if !wanted.is_empty() {
-            self.search.find(text, wanted, true, self.reach, &mut skimmed.findings);
+            self.search.find(&self.filter, text, wanted, true, self.reach, &mut skimmed.findings);
         }
         let found = n_found..skimmed.findings.list.len();
         let n_exceeded = self.search.budget.n_exceeded_ever;
