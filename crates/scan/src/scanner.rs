@@ -294,7 +294,7 @@ impl Scanner {
 }
 
 /// Lines in a row that a skim understood.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Passed<'s> {
     n_lines: u32,
     last: Option<&'s DatedLine>,
