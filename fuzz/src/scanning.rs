@@ -1,11 +1,14 @@
 //! Runs lines through scanners and holds what comes out to what every filter promises.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use scan::{Filter, Hit, IdKind, Outcome, Pass, Scanner, Settings, Statistics};
+use scan::{
+    Filter, Hit, IdKind, Outcome, Pass, Reach, Scanner, Settings, Skimmed, Statistics, Told,
+};
 
 /// When the first line is read: 2026-03-01 12:00:00 UTC.
 const NOW: i64 = 1_772_366_400;
@@ -81,6 +84,7 @@ fn run(filter: &Arc<Filter>, settings: &Settings, lines: &[Line<'_>]) -> Run {
 /// - No line takes longer than `limit`.
 /// - Every failure keeps the promises of [`Hit`].
 /// - Who looks at a line with every expression finds first what [`Scanner::line`] does.
+/// - Who skims them as a piece of a log finds what one finds who looks at them one by one.
 pub(crate) fn check(
     filter: &Arc<Filter>,
     settings: &Settings,
@@ -104,7 +108,42 @@ pub(crate) fn check(
     if let Some(outcome) = outcomes.first() {
         check_every(filter, settings, lines, outcome);
     }
+    check_skim(filter, settings, lines);
     outcomes
+}
+
+/// Skims the lines in two pieces, and asserts that they have the outcomes that they have alone.
+fn check_skim(filter: &Arc<Filter>, settings: &Settings, lines: &[Line<'_>]) {
+    let Some(Line { now, .. }) = lines.first() else { return };
+    let now = *now;
+    for reach in [Reach::First, Reach::Every] {
+        let mut alone = Scanner::new(Arc::clone(filter), settings.clone());
+        let mut skimming = Scanner::new(Arc::clone(filter), settings.clone());
+        let (mut skimmer, mut skimmed) = (skimming.skimmer(reach), Skimmed::default());
+        for lines in lines.chunks(lines.len().div_ceil(2)) {
+            let piece: Vec<u8> =
+                lines.iter().flat_map(|line| [line.text, b"\n"].concat()).collect();
+            let mut found = Vec::new();
+            skimmer.skim(&piece, skimming.form(), now, &mut skimmed);
+            let settled = skimming.settle(&piece, &skimmed, |told| {
+                match told {
+                    Told::Missed { n_lines, .. } => found.extend((0..n_lines).map(|_| Vec::new())),
+                    Told::Line { outcomes, .. } => found.push(outcomes.clone()),
+                }
+                Ok::<_, Infallible>(())
+            });
+            settled.unwrap_or_else(|error| match error {});
+            let one_by_one = lines.iter().map(|line| match reach {
+                Reach::Every => alone.every(line.text, None, now),
+                Reach::First => match alone.line(line.text, now) {
+                    Outcome::Missed => Vec::new(),
+                    outcome => vec![outcome],
+                },
+            });
+            assert_eq!(found, one_by_one.collect::<Vec<_>>(), "a skim finds something else");
+        }
+        assert_eq!(skimming.statistics(), alone.statistics());
+    }
 }
 
 /// Asserts that each filter of a pass finds what it finds alone.
