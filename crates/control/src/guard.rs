@@ -13,6 +13,7 @@ use crate::block_list::{
     BlockEntry, BlockListAnswer, BlockListRequest, BlockListStatus, MAX_BLOCK_STEP,
 };
 use crate::config::{ConfigRequest, JailChange, JailOption, Reload};
+use crate::look_back::{HitOutcome, LookBackAnswer, LookBackRequest};
 use crate::metrics::Histogram;
 use crate::{Client, ClientError, Request, Role};
 
@@ -76,6 +77,8 @@ pub enum GuardRequest {
     },
     /// A step of a change of the block lists, or a question about them.
     BlockList(BlockListRequest),
+    /// A step of a search in old logs, or the question what came of it.
+    LookBack(LookBackRequest),
     /// What it counts, without any address.
     Metrics,
     /// Counts a failure that a decoy saw.
@@ -100,8 +103,9 @@ impl Request for GuardRequest {
         match role {
             Role::Operator => true,
             Role::Exchange => {
-                use GuardRequest::{BansSince, BlockList, Metrics, Ping, Reached};
-                matches!(self, Ping | Metrics | BansSince { .. } | Reached { .. } | BlockList(_))
+                use GuardRequest::{BansSince, BlockList, LookBack, Metrics, Ping, Reached};
+                let follows = matches!(self, BansSince { .. } | Reached { .. });
+                follows || matches!(self, Ping | Metrics | BlockList(_) | LookBack(_))
             }
             Role::Decoy => match self {
                 Self::Ping => true,
@@ -133,6 +137,8 @@ pub enum GuardAnswer {
     BanLog(BanLog),
     /// To [`GuardRequest::BlockList`].
     BlockList(BlockListAnswer),
+    /// To [`GuardRequest::LookBack`].
+    LookBack(LookBackAnswer),
     /// To [`GuardRequest::Metrics`].
     Metrics(GuardMetrics),
     /// To [`GuardRequest::Config`]: a value as fail2ban would answer; to a change the one that is
@@ -235,6 +241,20 @@ pub struct GuardMetrics {
     pub log_to_ban: Histogram,
     /// Bans in the log that its follower has not taken care of.
     pub ban_log_waiting: u64,
+    /// What was found by looking back, since the start.
+    #[serde(default)]
+    pub look_back: LookBackMetrics,
+}
+
+/// What guard counts of looking back, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LookBackMetrics {
+    /// Searches that are over.
+    pub n_searches: u64,
+    /// Bytes of text that were searched.
+    pub n_bytes: u64,
+    /// Indicators that were found, by [`HitOutcome::ALL`].
+    pub n_hits: [u64; HitOutcome::ALL.len()],
 }
 
 /// What guard counts for one jail.
@@ -491,6 +511,11 @@ impl GuardClient {
         self.value(ConfigRequest::Set { jail: jail.to_owned(), change })
     }
 
+    /// The error for an answer that does not belong to the request.
+    pub(crate) fn unexpected(&self) -> ClientError {
+        self.0.unexpected()
+    }
+
     /// Asks whatever can be asked.
     ///
     /// # Errors
@@ -559,6 +584,7 @@ mod tests {
             "entries":[{"net":"192.0.2.0/24"},{"net":"2001:db8::1/128","until":1780000000}]}"#,
             [true, true, false, false],
         );
+        check(r#"{"ask":"look_back","step":"begin"}"#, [true, true, false, false]);
         check(&failure("decoy-ssh"), [true, false, true, false]);
         check(&failure("sshd"), [true, false, false, false]); // a decoy speaks for decoys alone
     }

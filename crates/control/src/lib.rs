@@ -5,6 +5,7 @@
 //!
 //! - [`guard`]: what guard is asked, and answers
 //! - [`block_list`]: of it, what exchange wants blocked
+//! - [`look_back`]: of it, what old logs are searched for
 //! - [`config`]: the part of it that is about what is configured
 //! - [`fail2ban`]: fail2ban-client's commands, in terms of those
 //! - [`exchange`]: what exchange is asked, and answers
@@ -20,6 +21,7 @@ pub mod exchange;
 pub mod fail2ban;
 mod frame;
 pub mod guard;
+pub mod look_back;
 pub mod metrics;
 mod pickle;
 pub mod pulled;

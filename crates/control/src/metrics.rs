@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::guard::{GuardMetrics, JailMetrics};
+use crate::guard::{GuardMetrics, JailMetrics, LookBackMetrics};
+use crate::look_back::HitOutcome;
 
 /// The media type of a [`Page`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -55,13 +56,28 @@ impl Page {
     /// Adds what guard counts; `None` where it does not answer.
     pub fn guard(&mut self, guard: Option<&GuardMetrics>) {
         self.gauge("f2b_up", "Whether guard answers.").is(u64::from(guard.is_some()));
-        let Some(GuardMetrics { jails, log_to_ban, ban_log_waiting }) = guard else { return };
+        let Some(GuardMetrics { jails, log_to_ban, ban_log_waiting, look_back }) = guard else {
+            return;
+        };
         self.gauge("f2b_jail_count", "Jails that guard.").is(jails.len() as u64);
         self.jails(jails);
         let help = "From reading the line that completed a ban to its element in the firewall.";
         self.histogram("fail2misp_log_to_ban_seconds", help, log_to_ban);
         let help = "Bans that exchange has not taken from guard's log.";
         self.gauge("fail2misp_ban_log_waiting", help).is(*ban_log_waiting);
+        self.look_back(look_back);
+    }
+
+    fn look_back(&mut self, counts: &LookBackMetrics) {
+        let help = "Searches of old logs for new indicators.";
+        self.counter("fail2misp_look_back_searches_total", help).is(counts.n_searches);
+        let help = "Bytes of text that they read.";
+        self.counter("fail2misp_look_back_bytes_total", help).is(counts.n_bytes);
+        let help = "Indicators that they found, by what came of them.";
+        let mut hits = self.counter("fail2misp_look_back_hits_total", help);
+        for (outcome, n) in HitOutcome::ALL.into_iter().zip(counts.n_hits) {
+            hits.of("outcome", outcome.name(), n);
+        }
     }
 
     fn jails(&mut self, jails: &[JailMetrics]) {
@@ -167,7 +183,8 @@ mod tests {
             ban_time: -1,
             ..JailMetrics::default()
         };
-        let metrics = GuardMetrics { jails: vec![jail], log_to_ban, ban_log_waiting: 3 };
+        let look_back = LookBackMetrics { n_searches: 2, n_bytes: 9, n_hits: [5, 0, 1] };
+        let metrics = GuardMetrics { jails: vec![jail], log_to_ban, ban_log_waiting: 3, look_back };
         let mut page = Page::default();
         page.guard(Some(&metrics));
         let text = page.into_text();
@@ -181,6 +198,7 @@ mod tests {
              fail2misp_log_to_ban_seconds_bucket{le=\"+Inf\"} 4\n\
              fail2misp_log_to_ban_seconds_sum 7.2515\n\
              fail2misp_log_to_ban_seconds_count 4\n",
+            "fail2misp_look_back_hits_total{outcome=\"probed\"} 5\n",
         ] {
             assert!(text.contains(want), "{want}\n{text}");
         }

@@ -30,9 +30,11 @@ use self::kernel::{Brought, Kernel};
 use self::list::{Gathering, List, difference, has_moved};
 pub(crate) use self::policy::Indicator;
 pub use self::policy::{ADDRESS_TYPES, BlockPolicy};
-use self::store::{Change, ListStore, SourceRow};
+pub(crate) use self::store::ListStore;
+use self::store::{Change, SourceRow};
 use crate::LOG;
 use crate::follow::cause;
+use crate::look_back::LookBack;
 use crate::pull::{self, Heard, Origin, PullError, RowChange, Told, Wanted};
 use crate::stop::Stop;
 use crate::store::StoreError;
@@ -61,6 +63,8 @@ pub struct Pull {
     pub policy: BlockPolicy,
     /// Where guard answers.
     pub guard: PathBuf,
+    /// What is done about indicators that are new; nothing where it is missing.
+    pub look_back: Option<LookBack>,
 }
 
 /// Asks the keeper of the block lists.
@@ -103,7 +107,7 @@ pub(crate) fn start(
     stop: &Stop,
 ) -> Result<(Keeper, JoinHandle<()>), StoreError> {
     let (inbox, from) = mpsc::sync_channel(MAX_WAITING);
-    let store = ListStore::open(database)?;
+    let store = ListStore::open(database, pull.look_back.is_some())?;
     let (every, kinds) = (pull.every, pull.policy.types.clone());
     let wanted = Wanted { every, kinds, most: 2 * pull.policy.max_entries as u64 };
     for (number, origin) in pull.origins.iter().enumerate() {

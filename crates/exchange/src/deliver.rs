@@ -7,6 +7,7 @@
 //! wait for the next step and find it known.
 
 mod add;
+pub(crate) mod anywhere;
 mod event;
 pub(crate) mod item;
 mod send;
@@ -193,6 +194,7 @@ impl Deliverer {
         for (period, rows) in plan.adds {
             self.add(&period, rows, now)?;
         }
+        self.sight_anywhere(&plan.only_sightings, now)?;
         for (event, rows) in plan.sightings {
             self.sight(event, &rows, now)?;
         }

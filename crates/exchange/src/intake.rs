@@ -13,7 +13,7 @@ use crate::LOG;
 use crate::destination::Destination;
 use crate::policy::{self, Facts, Kept, Policy, Terms};
 use crate::report::Report;
-use crate::store::{Accepted, Changes, State};
+use crate::store::{Accepted, Changes, Sightings, State};
 use crate::warnings::Warnings;
 
 /// Within this time as many hosts must have banned an address as the policy asks for.
@@ -69,9 +69,12 @@ impl Intake {
         report: &Report,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
-        let admitted = match report.false_positive {
-            true => self.admit_false_positive(changes, report, now)?,
-            false => self.admit_ban(changes, report, now)?,
+        let admitted = if report.false_positive {
+            self.admit_false_positive(changes, report, now)?
+        } else if report.only_sighting {
+            self.admit_sighting(changes, report, now)?
+        } else {
+            self.admit_ban(changes, report, now)?
         };
         let Err(why) = admitted else { return Ok(()) };
         let ban = &report.ban;
@@ -107,8 +110,31 @@ impl Intake {
                 Cow::Owned(named) => changes.keep_destination(named)?,
             };
             let matches = destination.tells_matches().then(|| matches_of(ban));
+            let sightings = Sightings::from(sightings);
             let row = Accepted { terms, sightings, matches, ..accepted(number, &value, ban) };
             changes.accept(&row, self.state(), now)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Has an address sighted that others know already, whatever is thought of it here.
+    fn admit_sighting(
+        &self,
+        changes: &Changes<'_>,
+        report: &Report,
+        now: Timestamp,
+    ) -> rusqlite::Result<Result<(), Kept>> {
+        let ban = &report.ban;
+        if let Err(why) = self.policy.may_name(&ban.subject) {
+            return Ok(Err(why));
+        }
+        let Some(value) = value_of(&ban.subject) else { return Ok(Err(Kept::NoAddress)) };
+        for (destination, sightings) in self.addressed(report) {
+            if sightings {
+                let number = changes.keep_destination(&destination)?;
+                let row = Accepted { sightings: Sightings::Only, ..accepted(number, &value, ban) };
+                changes.accept(&row, self.state(), now)?;
+            }
         }
         Ok(Ok(()))
     }
@@ -248,7 +274,7 @@ fn accepted(destination: i64, value: &str, ban: &Ban) -> Accepted {
         first_seen,
         last_seen,
         n_failures: ban.n_failures,
-        sightings: true,
+        sightings: Sightings::WhereKnown,
         terms: Terms::Full,
         matches: None,
     }

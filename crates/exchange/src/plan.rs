@@ -9,7 +9,7 @@ use jiff::{Span, Timestamp};
 use misp::wire::SightingKind;
 
 use crate::destination::Destination;
-use crate::store::{Known, Row, Store, StoreError};
+use crate::store::{Known, Row, Sightings, Store, StoreError};
 
 /// A value that is in one of our events of this many days is sighted there, and not added to
 /// today's once more.
@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) adds: BTreeMap<String, Vec<Row>>,
     /// Values that it holds and that were seen again, or whose ban has ended, by event.
     pub(crate) sightings: BTreeMap<i64, Vec<(Row, Known)>>,
+    /// Values that are sighted wherever MISP holds them, and added nowhere.
+    pub(crate) only_sightings: Vec<Row>,
     /// Values that are no indicators, and everywhere that they are known.
     pub(crate) false_positives: Vec<(Row, Vec<Known>)>,
     /// What it need not be told.
@@ -37,14 +39,17 @@ pub(crate) enum Settled {
     Deleted,
     /// The same jail sighted it less than an interval ago.
     Covered,
-    /// Its ban has ended, and it is not known any more.
+    /// It would be sighted, and is not known, or not any more.
     Unknown,
 }
 
 impl Plan {
     /// Whether MISP is told anything.
     pub(crate) fn talks(&self) -> bool {
-        !self.adds.is_empty() || !self.sightings.is_empty() || !self.false_positives.is_empty()
+        !self.adds.is_empty()
+            || !self.sightings.is_empty()
+            || !self.only_sightings.is_empty()
+            || !self.false_positives.is_empty()
     }
 
     /// Looks up what is known of each row's value, and decides.
@@ -64,6 +69,10 @@ impl Plan {
                 plan.false_positives.push((row, known));
                 continue;
             }
+            if ban.sightings == Sightings::Only {
+                plan.only_sightings.push(row);
+                continue;
+            }
             let day = ban.time.to_zoned(TimeZone::UTC).date();
             let since = destination.event.days(recent(day));
             let Some(known) = store.known(ban.destination, &ban.value, &since)? else {
@@ -80,7 +89,7 @@ impl Plan {
                 plan.settled.push((row, Settled::Deleted));
                 continue;
             }
-            if !ban.sightings {
+            if ban.sightings == Sightings::Never {
                 plan.settled.push((row, Settled::NoSightings));
                 continue;
             }

@@ -10,6 +10,7 @@ use misp::{AttributeChange, Call, identity};
 use uuid::Uuid;
 
 use crate::deliver::MAX_BATCH;
+use crate::deliver::anywhere;
 use crate::deliver::item::Items;
 use crate::destination::{Context, EventChoice};
 use crate::plan::Plan;
@@ -59,10 +60,15 @@ impl Preview<'_> {
         }
         for rows in plan.sightings.values() {
             let Some((_, known)) = rows.first() else { continue };
-            let sightings: Vec<_> =
-                rows.iter().map(|(row, known)| self.items().sighting(&row.ban, known)).collect();
+            let sightings: Vec<_> = rows
+                .iter()
+                .map(|(row, known)| self.items().sighting(&row.ban, known.uuid))
+                .collect();
             calls.push(Call::add_sightings(&known.event_uuid.to_string(), &sightings));
         }
+        // What is sighted where MISP holds it depends on what it answers first.
+        let search = anywhere::search_of(&plan.only_sightings);
+        calls.extend(search.map(|it| Call::search(&it, 1, anywhere::PAGE)));
         Ok(calls.into_iter().map(|call| self.shown(call)).collect())
     }
 
@@ -105,7 +111,7 @@ impl Preview<'_> {
         let mut calls = Vec::new();
         for known in known.iter().filter(|known| !known.is_deleted) {
             let change = AttributeChange { to_ids: Some(false), last_seen: None };
-            let sighting = self.items().sighting(&row.ban, known);
+            let sighting = self.items().sighting(&row.ban, known.uuid);
             calls.push(Call::edit_attribute(known.uuid, &change));
             calls.push(Call::add_sightings(&known.event_uuid.to_string(), &[sighting]));
         }

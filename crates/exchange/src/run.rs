@@ -31,7 +31,7 @@ use crate::stop::Stop;
 use crate::store::{DestinationRow, Store, StoreError};
 use crate::take::{TakeError, take};
 use crate::warnings::Warnings;
-use crate::{LOG, answer, blocklist, metrics, spool, state, watch};
+use crate::{LOG, answer, blocklist, look_back, metrics, spool, state, watch};
 
 /// The longest sleep: by then the spool is looked at even if nobody rang.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -182,7 +182,14 @@ fn daemon(mut setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
     let [_only, delivery] = locks::daemon(&setup.state, || stop.is_stopped())?;
     let manner = setup.manner(PublishWhen::Timed);
     let mut exchange = Exchange::start(&setup.state, &manner, delivery, stop)?;
-    let pull = setup.pull.map(|it| blocklist::start(it, &state::database(&setup.state), stop));
+    let database = state::database(&setup.state);
+    let look_back = setup.pull.as_ref().and_then(|pull| {
+        let guard = pull.guard.clone();
+        let look_back = pull.look_back.as_ref()?;
+        Some(look_back::start(look_back, guard, &setup.state, &database, stop))
+    });
+    let look_back = look_back.transpose()?;
+    let pull = setup.pull.map(|it| blocklist::start(it, &database, stop));
     let (keeper, keeping) = pull.transpose()?.unzip();
     let metrics = setup.metrics.map(|it| exchange.serve_metrics(it, keeper.clone())).transpose()?;
     let _server = match setup.socket {
@@ -198,7 +205,9 @@ fn daemon(mut setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
     // Whatever ended it: nothing goes on behind its back.
     stop.stop();
     exchange.wait_for_deliveries(STOP_GRACE);
-    for thread in follower.into_iter().chain(metrics).chain(keeping).chain([watcher]) {
+    for thread in
+        follower.into_iter().chain(metrics).chain(keeping).chain(look_back).chain([watcher])
+    {
         // A thread that panicked has said so already.
         let _ = thread.join();
     }

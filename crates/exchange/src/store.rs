@@ -32,7 +32,7 @@ use crate::destination::Destination;
 use crate::policy::Kept;
 
 pub(crate) use event::{EventRow, Known};
-pub(crate) use outbox::{Accepted, Listed, Row, State};
+pub(crate) use outbox::{Accepted, Listed, Row, Sightings, State};
 
 /// Marks the file as ours ("f2mx"), so that nothing else is opened by mistake.
 const APPLICATION_ID: i32 = 0x6632_6d78;

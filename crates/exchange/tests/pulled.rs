@@ -58,7 +58,13 @@ impl Pulling {
             hub_key: None,
         };
         let every = Duration::from_millis(50);
-        let pull = Pull { origins: vec![origin], every, policy, guard: self.guard_socket() };
+        let pull = Pull {
+            origins: vec![origin],
+            every,
+            policy,
+            guard: self.guard_socket(),
+            look_back: None,
+        };
         let setup = Setup {
             socket: Some(self.folder.path().join("exchange.sock")),
             pull: Some(pull),

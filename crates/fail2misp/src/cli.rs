@@ -308,8 +308,8 @@ pub(crate) struct Hunt {
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 
-    /// Tells MISP of what was found, with the time of the log: to destinations that take the jail
-    /// `hunt`
+    /// Gives MISP a sighting of what was found and it knows, with the time of the log: destinations
+    /// that take the jail `hunt`
     #[arg(long)]
     pub(crate) sight: bool,
 

@@ -164,6 +164,7 @@ fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Gua
             fail2ban_socket: None,
             together: jail::judge::Together::default(),
             protect_sessions: false,
+            look_back: None,
             program: None,
         });
         guard.map(|guard| (guard, words))

@@ -143,16 +143,15 @@ fn options(args: &cli::Hunt) -> Result<Options> {
         text.as_ref().map(read).transpose()
     };
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let filters = filters::compile().context("the filters of outcomes")?;
     Ok(Options {
-        filters: filters::compile().context("the filters of outcomes")?,
         since: time(&args.since).context("--since")?,
         until: time(&args.until).context("--until")?,
         max_samples: args.lines.unwrap_or(SAMPLES),
         n_context: args.context,
         in_names: args.in_names,
-        zone,
-        now,
         n_threads: args.threads.unwrap_or(cores),
+        ..Options::new(filters, zone.clone(), now)
     })
 }
 

@@ -17,6 +17,7 @@ mod jails;
 mod lines;
 mod log;
 mod logs;
+mod look_back;
 mod misp_action;
 mod mistake;
 mod moment;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use exchange::{BlockPolicy, Destination, Origin, Pull};
+use exchange::{BlockPolicy, Destination, LookBack, Origin, Pull};
 use ipnet::IpNet;
 use lists::decay::Model;
 use lists::warninglist::Warninglist;
@@ -36,7 +36,9 @@ pub(crate) fn setup(folders: &Folders, settings: &Settings) -> Result<Option<Pul
         });
     }
     let (policy, guard) = (policy(list)?, folders.guard_socket());
-    Ok(Some(Pull { origins, every: list.pull_every, policy, guard }))
+    let look_back =
+        settings.look_back.is_on().then_some(LookBack { sightings: settings.look_back.sightings });
+    Ok(Some(Pull { origins, every: list.pull_every, policy, guard, look_back }))
 }
 
 fn policy(list: &BlockList) -> Result<BlockPolicy> {

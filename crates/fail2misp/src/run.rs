@@ -16,6 +16,7 @@ use crate::cli::{Folders, Half, Run};
 use crate::exit::{Code, Failed, Outcome, escape};
 use crate::jails::{self, Source};
 use crate::log::{self, Log};
+use crate::look_back::LookBack;
 use crate::program::{self, Surroundings};
 use crate::settings::{self, BlockList, FirewallChoice, Settings};
 use crate::textfile::Textfile;
@@ -156,6 +157,9 @@ fn guard_setup(
     log: Log,
     is_dry: bool,
 ) -> guard::Setup {
+    let look_back =
+        LookBack::of(&settings.look_back, &log).filter(|_| settings.blocklist.is_some());
+    let look_back = look_back.map(|it| Arc::new(it) as Arc<dyn guard::LookBack>);
     let block_limits = settings.blocklist.as_ref().map(BlockList::limits).unwrap_or_default();
     let settings = settings.guard.clone();
     let choice = if is_dry { FirewallChoice::Memory } else { settings.firewall };
@@ -183,6 +187,7 @@ fn guard_setup(
         fail2ban_socket,
         together,
         protect_sessions,
+        look_back,
         program: Some(Arc::new(program)),
     }
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 mod blocklist;
+mod look_back;
 
 pub(crate) use self::blocklist::BlockList;
+pub(crate) use self::look_back::LookBack;
 use crate::log;
 
 /// All of the file; every key has a default, so an absent file is a complete configuration.
@@ -24,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) share: Share,
     /// What comes back; nothing where it is absent.
     pub(crate) blocklist: Option<BlockList>,
+    /// What is pulled anew is searched for in old logs.
+    pub(crate) look_back: LookBack,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
 }

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, anyhow};
 use control::exchange::{ExchangeClient, OutboxEntry};
 use control::guard::GuardClient;
 use control::pulled::{BlockListQuestion, BlockListView, Reason};
-use hunt::{Finding, Indicator, IndicatorSet, Options, Progress};
+use guard::Followed;
+use hunt::{Finding, Indicator, IndicatorSet, Input, Options, Progress};
 use ipnet::IpNet;
 use jail::{Ban, Subject};
 use jiff::Timestamp;
@@ -93,12 +94,13 @@ impl Known {
                 _ => Err(anyhow!("exchange answers something else")),
             }
         });
-        let followed = || -> Result<Vec<String>> {
-            let status = guard()?.status()?;
-            Ok(status.jails.into_iter().flat_map(|jail| jail.files).collect())
+        let followed = || -> Result<Vec<Input>> {
+            let followed = Followed::from(guard()?.status()?);
+            Ok(hunt::find_rotated(&followed.files).0)
         };
-        let logs = if logs.is_empty() { followed() } else { Ok(logs.to_owned()) };
-        Self { net, bans, outbox, block_list, logs: logs.and_then(|logs| search(net, &logs)) }
+        let inputs = if logs.is_empty() { followed() } else { Ok(hunt::find(logs).0) };
+        let logs = inputs.and_then(|inputs| search(net, &inputs));
+        Self { net, bans, outbox, block_list, logs }
     }
 
     fn is_anything(&self) -> bool {
@@ -135,20 +137,13 @@ impl Known {
 }
 
 /// Searches logs for one address or prefix.
-fn search(net: IpNet, logs: &[String]) -> Result<InLogs> {
-    let (inputs, _missing) = hunt::find(logs);
+fn search(net: IpNet, inputs: &[Input]) -> Result<InLogs> {
     let indicator = Indicator::from(net);
     let set: IndicatorSet = [indicator.clone()].into_iter().collect();
     let options = Options {
-        filters: filters::compile()?,
-        since: None,
-        until: None,
         max_samples: MAX_LINES,
-        n_context: 0,
-        in_names: false,
-        zone: TimeZone::system(),
-        now: Timestamp::now(),
         n_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        ..Options::new(filters::compile()?, TimeZone::system(), Timestamp::now())
     };
     let progress = Arc::new(Progress::default());
     let watched = Arc::clone(&progress);
@@ -157,7 +152,7 @@ fn search(net: IpNet, logs: &[String]) -> Result<InLogs> {
         std::thread::sleep(SEARCH_AT_MOST);
         watched.stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
-    let report = hunt::search(&inputs, &set, &options, &progress, Default::default());
+    let report = hunt::search(inputs, &set, &options, &progress, Default::default());
     let finding = report.findings.get(&indicator).cloned();
     Ok(InLogs { n_logs: inputs.len(), is_cut_short: report.is_stopped, finding })
 }

@@ -252,6 +252,7 @@ fn start(folder: &Path, firewall: impl Firewall + 'static) -> (Guard, File) {
         fail2ban_socket: None,
         together: jail::judge::Together::default(),
         protect_sessions: false,
+        look_back: None,
         program: None,
     });
     (guard.unwrap(), log)

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use control::config::ConfigRequest;
 use control::guard::{GuardAnswer, GuardRequest};
+use control::look_back::{LookBackAnswer, LookBackRequest};
 use control::{Caller, Refusal, Role};
 use jail::Subject;
 
 use crate::addresses;
 use crate::block_list::BlockLists;
 use crate::event::Event;
+use crate::look_back::{Followed, Past};
 use crate::program::Program;
 use crate::roster::Roster;
 
@@ -72,6 +74,8 @@ pub(crate) struct Desk {
     pub(crate) roster: Arc<Roster>,
     pub(crate) program: Option<Arc<dyn Program>>,
     pub(crate) lists: BlockLists,
+    /// What searches old logs; `None` where nothing does.
+    pub(crate) past: Option<Past>,
     pub(crate) decoys: Rate,
 }
 
@@ -102,6 +106,8 @@ impl Desk {
         match request {
             GuardRequest::Ping => Ok(GuardAnswer::Pong),
             GuardRequest::BlockList(step) => self.lists.ask(step).map(GuardAnswer::BlockList),
+            GuardRequest::LookBack(step) => self.look_back(step).map(GuardAnswer::LookBack),
+            GuardRequest::Metrics => self.metrics(),
             GuardRequest::Config(request) => self.configure(request),
             GuardRequest::BansSince { after, wait_ms, .. } => {
                 let patience = Duration::from_millis(wait_ms.into()).min(MAX_WAIT);
@@ -117,6 +123,24 @@ impl Desk {
             }
             request => self.put(request),
         }
+    }
+
+    fn look_back(&self, step: LookBackRequest) -> Result<LookBackAnswer, Refusal> {
+        let off = || Refusal::Failed("this guard does not look back; see `[look_back]`".to_owned());
+        self.past.as_ref().ok_or_else(off)?.ask(step, || match self.put(GuardRequest::Status)? {
+            GuardAnswer::Status(status) => Ok(Followed::from(status)),
+            other => {
+                Err(Refusal::Failed(format!("guard's loop answered {other:?} for its status")))
+            }
+        })
+    }
+
+    fn metrics(&self) -> Result<GuardAnswer, Refusal> {
+        let mut answer = self.put(GuardRequest::Metrics)?;
+        if let (GuardAnswer::Metrics(metrics), Some(past)) = (&mut answer, &self.past) {
+            metrics.look_back = past.counts();
+        }
+        Ok(answer)
     }
 
     fn configure(&self, request: ConfigRequest) -> Result<GuardAnswer, Refusal> {

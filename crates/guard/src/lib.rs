@@ -16,6 +16,7 @@
 //! | `command` | the commands of `action.d` that guard does not do itself | `guard-actions`, one a jail |
 //! | [`firewall`] | the bans in the kernel | `guard` |
 //! | `block_list` | what exchange wants blocked: in the kernel, on the disk | `guard-lists` |
+//! | `look_back` | the one search of old logs that goes on | `guard-look-back` |
 //! | [`store`] | the bans on the disk | `guard` |
 //!
 //! They do not know each other; they meet in the loop. [`Guard::start`] starts it all.
@@ -31,6 +32,7 @@ pub mod firewall;
 pub mod follow;
 mod ignore_file;
 pub mod journal;
+mod look_back;
 pub mod mark;
 #[cfg(test)]
 #[path = "../tests/netns/mod.rs"]
@@ -50,6 +52,7 @@ mod words;
 pub use block_list::Limits;
 pub use clock::Clock;
 pub use firewall::{Firewall, FirewallError, Ipset, Memory, Nft};
+pub use look_back::{Followed, LookBack};
 pub use program::Program;
 pub use start::{Guard, Reloader, Setup, StartError, Stopper};
 pub use store::StoreError;

@@ -18,6 +18,7 @@ use crate::block_list::{BlockLists, Limits};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::firewall::{Firewall, FirewallError};
+use crate::look_back::{LookBack, Past};
 use crate::program::Program;
 use crate::readers::{Plan, ReadSoFar, Readers};
 use crate::ready;
@@ -55,6 +56,8 @@ pub struct Setup {
     /// Whether a live session of an administrator, a connection to port 22, keeps its address from
     /// being banned for failures, too, and not by hand alone.
     pub protect_sessions: bool,
+    /// What searches old logs for what is new among indicators; `None` where nothing does.
+    pub look_back: Option<Arc<dyn LookBack>>,
     /// What of the program around it an operator may ask for; `None` where nothing.
     pub program: Option<Arc<dyn Program>>,
 }
@@ -130,6 +133,7 @@ impl Guard {
             purge_age,
             together,
             protect_sessions,
+            look_back,
             program,
         } = setup;
         let store = match &state {
@@ -147,12 +151,14 @@ impl Guard {
         let feed = Arc::new(Feed::default());
         let roster = Arc::new(Roster::new(&ready, inbox.clone(), program.clone()));
         let (lists, keeper) = BlockLists::start(state.as_deref(), firewall.beside(), block_limits)?;
+        let past = look_back.map(Past::new);
         let desk = Arc::new(Desk {
             inbox: inbox.clone(),
             feed: Arc::clone(&feed),
             roster: Arc::clone(&roster),
             program,
             lists: lists.clone(),
+            past: past.clone(),
             decoys: Rate::default(),
         });
         let mut servers = Vec::new();
@@ -190,6 +196,7 @@ impl Guard {
             move || {
                 let end = run.until_stop(&events);
                 feed.close();
+                past.iter().for_each(Past::stop);
                 drop(servers);
                 // Readers, and whoever changes them just now, may wait for room in the inbox.
                 drop(events);

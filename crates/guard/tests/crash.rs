@@ -65,6 +65,7 @@ fn setup(folder: &Path, name: &str, firewall: Box<dyn Firewall>) -> Setup {
         fail2ban_socket: None,
         together: jail::judge::Together::default(),
         protect_sessions: false,
+        look_back: None,
         program: None,
     }
 }

@@ -72,6 +72,16 @@ pub fn find(paths: &[String]) -> (Vec<Input>, Vec<Unread>) {
     (finder.inputs, finder.unread)
 }
 
+/// Finds the logs at `paths`, and what was rotated away from each of them and lies beside it.
+pub fn find_rotated(paths: &[PathBuf]) -> (Vec<Input>, Vec<Unread>) {
+    let mut finder = Finder::default();
+    for path in paths {
+        finder.take_set(path);
+    }
+    finder.inputs.sort_by_cached_key(|input| Rotation::of(&input.path));
+    (finder.inputs, finder.unread)
+}
+
 /// Files are not older than this: what says so was unpacked without its time.
 const OLDEST_FILE: Timestamp = Timestamp::constant(946_684_800, 0);
 
@@ -194,6 +204,26 @@ impl Finder {
         }
     }
 
+    /// Takes the rotated set of a log.
+    fn take_set(&mut self, path: &Path) {
+        let set = Rotation::of(path);
+        let entries = match fs::read_dir(&set.folder) {
+            Ok(entries) => entries.filter_map(Result::ok),
+            Err(error) => return self.unread.push(Unread::new(path, &error)),
+        };
+        for path in entries.map(|entry| entry.path()) {
+            let Rotation { folder, set: name, .. } = Rotation::of(&path);
+            if (folder, name) != (set.folder.clone(), set.set.clone()) {
+                continue;
+            }
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_file() => self.take_file(&path, &metadata),
+                // What is no file is no log, and what is gone was packed or removed.
+                _ => {}
+            }
+        }
+    }
+
     fn take_file(&mut self, path: &Path, metadata: &Metadata) {
         if self.seen.insert(FileId::of(metadata)) {
             self.inputs.push(Input::new(path, metadata));
@@ -274,6 +304,10 @@ mod tests {
         }
         assert_eq!(names(&[root.display().to_string()], root), sorted);
         assert_eq!(names(&[root.join("auth*").display().to_string()], root), &sorted[..4]);
+        let (set, unread) = find_rotated(&[root.join("auth.log"), root.join("auth.log.1")]);
+        let paths: Vec<_> = set.iter().map(|input| input.path.clone()).collect();
+        assert_eq!(paths, sorted[..4].iter().map(|it| root.join(it)).collect::<Vec<_>>());
+        assert!(unread.is_empty(), "{unread:?}");
     }
 
     #[test]

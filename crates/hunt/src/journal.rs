@@ -12,6 +12,9 @@ const FIELDS: &str = "--output-fields=MESSAGE,_HOSTNAME,SYSLOG_IDENTIFIER,_COMM,
 /// The largest field that is kept; journald cuts messages at 48 KiB, and core dumps are not text.
 const MAX_FIELD_BYTES: u64 = 1 << 20;
 
+/// What our own entries are called.
+const OURS: &[u8] = b"fail2misp";
+
 /// The entries of the journal's file at `path`.
 ///
 /// # Errors
@@ -42,10 +45,12 @@ struct Journal {
 
 impl Read for Journal {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.read == self.line.len() {
+        while self.read == self.line.len() {
             self.read = 0;
             self.line.clear();
             match self.entries.next()? {
+                // What we said of somebody is no trace of him.
+                Some(entry) if entry.name == OURS => {}
                 Some(entry) => entry.write(&mut self.line),
                 None => return self.end().map(|()| 0),
             }

@@ -22,7 +22,7 @@ mod work;
 
 pub use finding::{Finding, Findings, LogId, Sample, Tally};
 pub use indicator::{Indicator, NoIndicator};
-pub use input::{FileId, Input, STDIN, Unread, find};
+pub use input::{FileId, Input, STDIN, Unread, find, find_rotated};
 pub use list::{BadLine, List, ListError, WIDEST_PREFIX, of_attribute};
 pub use outcome::{Filters, Outcome};
 pub use search::{Options, Progress, Report, search};

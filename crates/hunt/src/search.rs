@@ -50,6 +50,23 @@ pub struct Options {
     pub n_threads: usize,
 }
 
+impl Options {
+    /// A search of all times on one thread that keeps no lines.
+    pub fn new(filters: Filters, zone: TimeZone, now: Timestamp) -> Self {
+        Self {
+            filters,
+            since: None,
+            until: None,
+            max_samples: 0,
+            n_context: 0,
+            in_names: false,
+            zone,
+            now,
+            n_threads: 1,
+        }
+    }
+}
+
 /// How far a search is, for whoever watches it.
 #[derive(Debug, Default)]
 pub struct Progress {

@@ -27,11 +27,17 @@ impl From<&str> for Subject {
             return Self::Addr(addr.to_canonical());
         }
         match text.parse::<IpNet>() {
-            Ok(net) if net.prefix_len() == net.max_prefix_len() => {
-                Self::Addr(net.addr().to_canonical())
-            }
-            Ok(net) => Self::Net(net.trunc()),
+            Ok(net) => Self::from(net),
             Err(_) => Self::Id(text.to_owned()),
+        }
+    }
+}
+
+impl From<IpNet> for Subject {
+    fn from(net: IpNet) -> Self {
+        match net.prefix_len() == net.max_prefix_len() {
+            true => Self::Addr(net.addr().to_canonical()),
+            false => Self::Net(net.trunc()),
         }
     }
 }

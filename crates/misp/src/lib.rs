@@ -10,6 +10,7 @@ mod error;
 pub mod identity;
 mod loose;
 pub mod pull;
+pub mod search;
 pub mod text;
 pub mod value;
 pub mod wire;

@@ -14,6 +14,7 @@ use crate::call::Call;
 use crate::client::{Client, read_body};
 use crate::error::MispError;
 use crate::loose;
+use crate::search::{Score, Seen};
 use crate::wire::Tag;
 
 /// The sightings of one call: MISP 2.5.1 has no pages there.
@@ -51,12 +52,25 @@ pub struct Found {
     /// Its event.
     #[serde(rename = "Event")]
     pub event: FoundEvent,
+    /// Its sightings, where a search asks for them.
+    #[serde(rename = "Sighting")]
+    pub sightings: Vec<Seen>,
+    /// What each model of decay makes of it, where a search asks for that; a hub has none.
+    #[serde(rename = "decay_score")]
+    pub scores: Vec<Score>,
 }
 
 /// The event of a found attribute.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct FoundEvent {
+    /// The name that all servers know it by.
+    pub uuid: Option<Uuid>,
+    /// Its number at this server.
+    #[serde(with = "loose::number")]
+    pub id: Option<u64>,
+    /// What it is about.
+    pub info: String,
     /// The organisation that made it, by its number.
     #[serde(with = "loose::number")]
     pub orgc_id: Option<u64>,
@@ -69,6 +83,21 @@ pub struct Page {
     pub attributes: Vec<Found>,
     /// Whether there is a page after this one.
     pub is_last: bool,
+}
+
+impl Page {
+    /// Reads the answer to a search for at most `limit` attributes.
+    pub(crate) fn read(answer: Answer, limit: u32) -> Result<Self, MispError> {
+        #[derive(Deserialize)]
+        struct Rows {
+            #[serde(rename = "Attribute", default)]
+            attributes: Vec<Found>,
+        }
+        // It counts one more than the limit where more follows, however short the page is.
+        let is_last = answer.result_count().is_none_or(|count| count <= u64::from(limit));
+        let rows: Rows = answer.read_in("response")?;
+        Ok(Self { attributes: rows.attributes, is_last })
+    }
 }
 
 /// A sighting as a search finds it.
@@ -119,21 +148,12 @@ impl Client {
         page: u32,
         limit: u32,
     ) -> Result<Page, MispError> {
-        #[derive(Deserialize)]
-        struct Rows {
-            #[serde(rename = "Attribute", default)]
-            attributes: Vec<Found>,
-        }
         // No filter by `to_ids` or `published`: what loses them would never be heard of.
         let body = json!({
             "returnFormat": "json", "type": kinds, "timestamp": since.as_second(),
             "deleted": [0, 1], "includeEventTags": 1, "limit": limit, "page": page,
         });
-        let answer = self.make(&Call::post("attributes/restSearch", "", &body))?;
-        // It counts one more than the limit where more follows, however short the page is.
-        let is_last = answer.result_count().is_none_or(|count| count <= u64::from(limit));
-        let rows: Rows = answer.read_in("response")?;
-        Ok(Page { attributes: rows.attributes, is_last })
+        Page::read(self.make(&Call::post("attributes/restSearch", "", &body))?, limit)
     }
 
     /// The sightings of all kinds since then.

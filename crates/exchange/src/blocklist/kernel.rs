@@ -13,7 +13,6 @@ use control::guard::GuardClient;
 use ipnet::IpNet;
 use jail::Subject;
 use jiff::Timestamp;
-use lists::net;
 use tracing::{info, warn};
 
 use super::store::Change;
@@ -98,12 +97,8 @@ impl Kernel {
     /// Has it lift the bans of its own jails: somebody whose word suffices for that calls `net` a
     /// false positive.
     pub(crate) fn lift(&self, net: IpNet, who: &str) {
-        let subject = match net::is_single(net) {
-            true => Subject::Addr(net.addr()),
-            false => Subject::Net(net),
-        };
         let lifted = GuardClient::connect(&self.path)
-            .and_then(|mut guard| guard.unban(None, Some(&[subject])));
+            .and_then(|mut guard| guard.unban(None, Some(&[Subject::from(net)])));
         match lifted {
             Ok(0) => {}
             Ok(n) => info!(target: LOG, "{who} calls {net} a false positive: {n} bans are lifted"),

@@ -37,6 +37,8 @@ const MAX_BATCHES: i64 = 144;
 pub(crate) struct ListStore {
     db: Connection,
     path: PathBuf,
+    /// Whether what is new is noted, for old logs to be searched for it.
+    notes_new: bool,
 }
 
 /// What is kept of a source.
@@ -70,10 +72,12 @@ pub(crate) struct Batch {
 pub(crate) struct Writing<'a> {
     tx: Transaction<'a>,
     source: &'a str,
+    notes_new: bool,
 }
 
 impl ListStore {
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens the tables in the database at `path`; `notes_new` has what is new noted.
+    pub(crate) fn open(path: &Path, notes_new: bool) -> Result<Self, StoreError> {
         let fault = |source| StoreError::Failed { path: path.to_owned(), source };
         let db = Connection::open(path).map_err(fault)?;
         db.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
@@ -84,7 +88,7 @@ impl ListStore {
         ))
         .map_err(fault)?;
         db.execute_batch(include_str!("tables.sql")).map_err(fault)?;
-        Ok(Self { db, path: path.to_owned() })
+        Ok(Self { db, path: path.to_owned(), notes_new })
     }
 
     /// Makes `source` known, if it is not.
@@ -115,9 +119,10 @@ impl ListStore {
         source: &str,
         work: impl FnOnce(&Writing<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        let notes_new = self.notes_new;
         let done =
             self.db.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
-                let writing = Writing { tx, source };
+                let writing = Writing { tx, source, notes_new };
                 let done = work(&writing)?;
                 writing.tx.commit()?;
                 Ok(done)
@@ -238,6 +243,38 @@ impl ListStore {
         })
     }
 
+    /// How many are new, and were not looked for in old logs yet.
+    pub(crate) fn n_unsought(&self) -> Result<i64, StoreError> {
+        self.look(|db| {
+            db.prepare_cached("SELECT count(*) FROM unsought")?.query_row([], |row| row.get(0))
+        })
+    }
+
+    /// Some of those, but for what this host itself told MISP: that comes back, and was in its logs,
+    /// or it would not have been told.
+    pub(crate) fn unsought(&mut self, limit: usize) -> Result<Vec<IpNet>, StoreError> {
+        self.write("", |it| {
+            let own = "DELETE FROM unsought WHERE net IN (SELECT value FROM attributes)";
+            it.tx.execute(own, []).map(drop)
+        })?;
+        self.look(|db| {
+            let mut query = db.prepare_cached("SELECT net FROM unsought LIMIT ?1")?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            query.query_map([limit], |row| prefix(row, 0))?.collect()
+        })
+    }
+
+    /// Notes that these were looked for.
+    pub(crate) fn sought(&mut self, nets: &[IpNet]) -> Result<(), StoreError> {
+        for nets in nets.chunks(TURN) {
+            self.write("", |it| {
+                let mut forget = it.tx.prepare_cached("DELETE FROM unsought WHERE net = ?1")?;
+                nets.iter().try_for_each(|net| forget.execute([net::write(*net)]).map(drop))
+            })?;
+        }
+        Ok(())
+    }
+
     /// How many indicators `source` tells of.
     pub(crate) fn n_indicators(&self, source: &str) -> Result<u64, StoreError> {
         self.look(|db| {
@@ -339,6 +376,16 @@ impl Writing<'_> {
         let turn = i64::try_from(TURN).unwrap_or(i64::MAX);
         let last: Option<i64> = self.tx.query_row(sql, [after, turn], |row| row.get(0))?;
         if let Some(last) = last {
+            if self.notes_new {
+                self.tx
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO unsought
+                         SELECT net FROM temp.fresh WHERE rowid > ?1 AND rowid <= ?2
+                         AND NOT EXISTS (SELECT 1 FROM pull_source s
+                             JOIN indicator i ON i.source = s.name AND i.net = fresh.net)",
+                    )?
+                    .execute([after, last])?;
+            }
             self.tx
                 .prepare_cached(
                     "INSERT OR REPLACE INTO indicator
@@ -355,6 +402,9 @@ impl Writing<'_> {
         let source = self.source;
         match change {
             RowChange::Put(Row { id, indicator: it }) => {
+                if self.notes_new {
+                    self.note_new(it.net)?;
+                }
                 self.tx
                     .prepare_cached(
                         "INSERT OR REPLACE INTO indicator VALUES
@@ -402,6 +452,18 @@ impl Writing<'_> {
                 Ok(Some(*net))
             }
         }
+    }
+
+    /// Notes an address or prefix that no source has told of yet.
+    fn note_new(&self, net: IpNet) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached(
+                "INSERT OR IGNORE INTO unsought SELECT ?1
+                 WHERE NOT EXISTS (SELECT 1 FROM pull_source s
+                     JOIN indicator i ON i.source = s.name AND i.net = ?1)",
+            )?
+            .execute([net::write(net)])
+            .map(drop)
     }
 
     /// Changes the list, which has another version then.

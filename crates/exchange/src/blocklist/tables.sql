@@ -25,6 +25,11 @@ CREATE TABLE IF NOT EXISTS indicator (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS indicator_net ON indicator (source, net);
 
+-- What is new, until old logs were searched for it.
+CREATE TABLE IF NOT EXISTS unsought (
+    net TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 -- What sightings say of a MISP's values.
 CREATE TABLE IF NOT EXISTS pull_sighting (
     source TEXT NOT NULL,

@@ -8,7 +8,7 @@ use uuid::{Uuid, uuid};
 
 use crate::destination::{Destination, EventChoice};
 use crate::policy::Terms;
-use crate::store::{Accepted, Known};
+use crate::store::Accepted;
 
 /// The template `fail2ban` of MISP/misp-objects, version 6.
 const TEMPLATE: Uuid = uuid!("32f7ded6-e774-4401-81b0-79634e82f589");
@@ -114,12 +114,12 @@ impl Items<'_> {
         }
     }
 
-    /// The sighting that a ban becomes where its value is known.
-    pub(crate) fn sighting(self, ban: &Accepted, known: &Known) -> Sighting {
+    /// The sighting that a ban becomes where its value is known, by this attribute.
+    pub(crate) fn sighting(self, ban: &Accepted, attribute: Uuid) -> Sighting {
         let source = text::clean(&format!("{}/{}", self.site, ban.jail), text::MAX_SOURCE_BYTES);
         Sighting {
-            uuid: Some(identity::sighting(known.uuid, ban.kind, &source, ban.time)),
-            attribute_uuid: Some(known.uuid),
+            uuid: Some(identity::sighting(attribute, ban.kind, &source, ban.time)),
+            attribute_uuid: Some(attribute),
             date_sighting: Some(ban.time),
             kind: Some(ban.kind.number()),
             source,

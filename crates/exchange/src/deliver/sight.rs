@@ -24,7 +24,7 @@ impl Deliverer {
         let Some((_, known)) = rows.first() else { return Ok(()) };
         let name = known.event_uuid.to_string();
         let sightings: Vec<_> =
-            rows.iter().map(|(row, known)| self.items().sighting(&row.ban, known)).collect();
+            rows.iter().map(|(row, known)| self.items().sighting(&row.ban, known.uuid)).collect();
         let sent = self.send(&sightings, |client, batch| {
             client.add_sightings(&name, batch).map(|()| vec![Ok(()); batch.len()])
         });
@@ -135,7 +135,7 @@ impl Deliverer {
             is_told = true;
             let to_ids = Some(false);
             self.edit(known, &AttributeChange { to_ids, last_seen: None }, now)?;
-            let sighting = self.items().sighting(&row.ban, known);
+            let sighting = self.items().sighting(&row.ban, known.uuid);
             let event = known.event_uuid.to_string();
             self.client()?.add_sightings(&event, slice::from_ref(&sighting))?;
         }

@@ -23,10 +23,27 @@ pub(crate) struct Accepted {
     pub(crate) last_seen: Timestamp,
     pub(crate) n_failures: u32,
     /// Whether it becomes a sighting where the value is known.
-    pub(crate) sightings: bool,
+    pub(crate) sightings: Sightings,
     pub(crate) terms: Terms,
     /// Lines of the log, where the destination is told of them.
     pub(crate) matches: Option<String>,
+}
+
+/// Whether a row becomes a sighting.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Sightings {
+    /// Never: a known value is not told again.
+    Never = 0,
+    /// Where the value is known; elsewhere it becomes an attribute.
+    WhereKnown = 1,
+    /// Nothing else: wherever the destination knows the value, in whoever's event.
+    Only = 2,
+}
+
+impl From<bool> for Sightings {
+    fn from(wanted: bool) -> Self {
+        if wanted { Self::WhereKnown } else { Self::Never }
+    }
 }
 
 /// What a row waits for.
@@ -173,7 +190,7 @@ impl Changes<'_> {
                 row.first_seen.as_second(),
                 row.last_seen.as_second(),
                 row.n_failures,
-                row.sightings,
+                row.sightings as u8,
                 row.terms as u8,
                 row.matches,
                 now.as_second(),
@@ -256,7 +273,8 @@ impl Changes<'_> {
         self.tx
             .prepare_cached(
                 "SELECT id, value, n_failures FROM outbox
-                 WHERE id > ?1 AND state <> 1 AND kind = 0 ORDER BY id LIMIT ?2",
+                 WHERE id > ?1 AND state <> 1 AND kind = 0 AND sightings < 2
+                 ORDER BY id LIMIT ?2",
             )?
             .query_map(params![after, signed(limit as u64)], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -330,7 +348,11 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
             first_seen: at(7)?,
             last_seen: at(8)?,
             n_failures: row.get(9)?,
-            sightings: row.get(10)?,
+            sightings: match row.get(10)? {
+                0_u8 => Sightings::Never,
+                1 => Sightings::WhereKnown,
+                _ => Sightings::Only,
+            },
             terms: match row.get(11)? {
                 0_u8 => Terms::Full,
                 1 => Terms::WithoutToIds,

@@ -1,15 +1,12 @@
 //! `--sight`: tells MISP of what was found, at the time that the logs say.
 
 use anyhow::Result;
-use exchange::{Report, spool};
+use exchange::{Past, Report, spool};
 use hunt::{Finding, Findings, Indicator};
-use jail::{Ban, BanTime, Subject};
+use jail::Subject;
 
 use crate::cli::Folders;
 use crate::deliver;
-
-/// The jail that such sightings come from: a destination takes them if it takes this jail.
-const JAIL: &str = "hunt";
 
 /// Puts what was found into the spool, from where it is delivered.
 ///
@@ -36,15 +33,5 @@ fn report(indicator: &Indicator, finding: &Finding) -> Option<Report> {
         Indicator::Fingerprint(_) | Indicator::User(_) => return None,
     };
     let (first, last) = (finding.first?, finding.last?);
-    Some(Report::of(Ban {
-        jail: JAIL.to_owned(),
-        subject,
-        time: last,
-        bantime: BanTime::Seconds(0),
-        n_failures: u32::try_from(finding.count).unwrap_or(u32::MAX),
-        first_failure: first,
-        last_failure: last,
-        matches: finding.samples.iter().map(|it| it.lines[it.hit].clone()).collect(),
-        fields: Vec::new(),
-    }))
+    Some(Report::of_the_past(Past { subject, n_lines: finding.count, first, last }))
 }

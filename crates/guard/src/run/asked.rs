@@ -46,6 +46,9 @@ impl Run {
             GuardRequest::BlockList(_) => {
                 Err(Refusal::Failed("block lists are their keeper's".to_owned()))
             }
+            GuardRequest::LookBack(_) => {
+                Err(Refusal::Failed("old logs are searched beside the loop".to_owned()))
+            }
             GuardRequest::Attempt { jail, subject, matches } => {
                 self.attempt(jail, subject, matches, now)
             }

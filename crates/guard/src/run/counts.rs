@@ -1,6 +1,6 @@
 //! What guard counts, for whoever draws it.
 
-use control::guard::{GuardMetrics, JailMetrics};
+use control::guard::{GuardMetrics, JailMetrics, LookBackMetrics};
 use control::metrics::Histogram;
 use jiff::Timestamp;
 
@@ -22,6 +22,8 @@ impl Run {
             jails: self.posts.iter().filter_map(|it| self.jail_metrics(it, now)).collect(),
             log_to_ban: self.log_to_ban.clone(),
             ban_log_waiting: last - reached,
+            // The loop does not know of it: the desk adds it.
+            look_back: LookBackMetrics::default(),
         }
     }
 

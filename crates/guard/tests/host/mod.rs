@@ -51,6 +51,7 @@ impl Host {
             fail2ban_socket: None,
             together: jail::judge::Together::default(),
             protect_sessions: false,
+            look_back: None,
             program: None,
         }
     }
