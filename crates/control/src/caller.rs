@@ -8,6 +8,8 @@ use std::{fs, io};
 const ADMIN_GROUP: &str = "fail2misp-admin";
 /// The user that exchange runs as.
 const EXCHANGE_USER: &str = "fail2misp";
+/// The user that guard runs as.
+const GUARD_USER: &str = "fail2misp-guard";
 /// The user that the decoys run as.
 const DECOY_USER: &str = "fail2misp-decoy";
 
@@ -63,6 +65,21 @@ impl Accounts {
         let passwd = read_if_there(Path::new("/etc/passwd"))?;
         let group = read_if_there(Path::new("/etc/group"))?;
         Ok(Self::from_files(rustix::process::geteuid().as_raw(), &passwd, &group))
+    }
+
+    /// Those to whom a daemon listens that does whatever guard says: root, its own user, and guard's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::of_host`].
+    pub fn of_guard() -> io::Result<Self> {
+        let passwd = read_if_there(Path::new("/etc/passwd"))?;
+        Ok(Self::of_guard_in(rustix::process::geteuid().as_raw(), &passwd))
+    }
+
+    fn of_guard_in(own_uid: u32, passwd: &str) -> Self {
+        let admin_uids = number_of(passwd, GUARD_USER).into_iter().collect();
+        Self { own_uid, admin_uids, ..Self::default() }
     }
 
     /// Reads the accounts from the texts of passwd(5) and group(5).
@@ -151,6 +168,17 @@ mod tests {
         check(990, 990, Role::Exchange);
         check(992, 992, Role::Decoy);
         check(1002, 990, Role::Nobody); // exchange's group is not its user
+    }
+
+    #[test]
+    fn who_does_as_guard_says_listens_to_guard_alone() {
+        let accounts = Accounts::of_guard_in(0, PASSWD);
+        assert_eq!(accounts.role(0, 0), Role::Operator);
+        assert_eq!(accounts.role(991, 991), Role::Operator);
+        // An administrator may tell guard, which has limits of its own, but run nothing as root.
+        for (uid, gid) in [(1000, 1000), (1001, 980), (990, 990), (992, 992)] {
+            assert_eq!(accounts.role(uid, gid), Role::Nobody, "{uid} {gid}");
+        }
     }
 
     #[test]

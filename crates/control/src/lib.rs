@@ -9,10 +9,12 @@
 //! - [`config`]: the part of it that is about what is configured
 //! - [`fail2ban`]: fail2ban-client's commands, in terms of those
 //! - [`exchange`]: what exchange is asked, and answers
+//! - [`actions`]: what runs commands for guard is asked, and answers
 //! - [`pulled`]: of it, what came back and is blocked
 //! - [`metrics`]: the numbers of both, as Prometheus reads them
 //! - [`Client`] and [`Server`]: the two ends, for either protocol
 
+pub mod actions;
 pub mod block_list;
 mod caller;
 mod client;

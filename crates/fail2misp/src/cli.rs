@@ -73,6 +73,11 @@ impl Folders {
         self.runtime.join("guard/control.sock")
     }
 
+    /// Where the commands of actions are run for guard.
+    pub(crate) fn actions_socket(&self) -> PathBuf {
+        self.runtime.join("actions/control.sock")
+    }
+
     /// Where exchange answers.
     pub(crate) fn exchange_socket(&self) -> PathBuf {
         self.runtime.join("exchange/control.sock")
@@ -172,9 +177,9 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Runs one half alone
-    #[arg(long, value_enum, value_name = "HALF")]
-    pub(crate) only: Option<Half>,
+    /// Runs one part alone
+    #[arg(long, value_enum, value_name = "PART")]
+    pub(crate) only: Option<Part>,
 
     /// Decides and logs, but moves no firewall, tells nobody and keeps its state in memory
     #[arg(long)]
@@ -182,9 +187,11 @@ pub(crate) struct Run {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum Half {
+pub(crate) enum Part {
     /// Follows logs and bans
     Guard,
+    /// Runs the commands of `action.d` for a guard that has not the rights for them
+    Actions,
     /// Talks to MISP
     Exchange,
 }

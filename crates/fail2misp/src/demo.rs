@@ -162,6 +162,7 @@ fn start_guard(folders: &Folders, log: &Path, rights: Result<()>) -> Result<(Gua
             clock: guard::Clock::system(),
             purge_age: guard::store::PURGE_AGE,
             fail2ban_socket: None,
+            actions: None,
             together: jail::judge::Together::default(),
             protect_sessions: false,
             look_back: None,

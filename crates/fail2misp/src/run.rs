@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use exchange::{Destination, GuardSource, MetricsSetup, Mode};
-use guard::{Guard, Reloader, Stopper};
+use guard::{Actions, Guard, Reloader, Stopper};
 use jail::config::{Configuration, Jail};
 use jail::judge::{Crowd, Together};
 use tracing::{error, info, warn};
 
-use crate::cli::{Folders, Half, Run};
+use crate::cli::{Folders, Part, Run};
 use crate::exit::{Code, Failed, Outcome, escape};
 use crate::jails::{self, Source};
 use crate::log::{self, Log};
@@ -31,6 +31,9 @@ const DELIVER_AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `run`
 pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
+    if args.only == Some(Part::Actions) {
+        return run_actions(folders);
+    }
     let settings = settings::read(&folders.config).map_err(Failed::usage)?;
     let source = Source::find(folders, &settings);
     let configuration = source.read(&settings.guard);
@@ -42,9 +45,9 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
         }
     }
     let halves = Halves {
-        guard: args.only != Some(Half::Exchange),
+        guard: args.only != Some(Part::Exchange),
         // A dry run tells nobody.
-        exchange: args.only != Some(Half::Guard) && !args.dry_run,
+        exchange: args.only != Some(Part::Guard) && !args.dry_run,
     };
     if halves.guard && configuration.jails.is_empty() {
         return Err(Failed::usage(anyhow!(
@@ -68,6 +71,18 @@ pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
     let _textfile = textfile.transpose().context("metrics").map_err(Failed::other_side)?;
     let watched = (halves.guard && !args.dry_run).then(|| folders.guard_socket());
     both(guard, exchange, watched)
+}
+
+/// Runs the commands of actions for guard until the process is asked to end.
+fn run_actions(folders: &Folders) -> Outcome {
+    let serve = || -> Result<()> {
+        let _actions = Actions::serve(&folders.actions_socket())?;
+        supervisor::ready(None);
+        signals::wait()?;
+        supervisor::stopping();
+        Ok(())
+    };
+    serve().context("actions").map(|()| Code::Done).map_err(Failed::other_side)
 }
 
 /// Which halves run here.
@@ -169,6 +184,8 @@ fn guard_setup(
     let purge_age = program::purge_age(&configuration.server);
     let fail2ban_socket = settings.fail2ban_socket.clone().filter(|_| !is_dry);
     let protect_sessions = settings.protect_sessions;
+    // Where a unit of its own runs them, its folder is there before guard starts.
+    let actions = Some(folders.actions_socket()).filter(|it| it.parent().is_some_and(Path::is_dir));
     let n_banned = settings.ipv4_prefix_after;
     let together = Together {
         ipv6_prefix: settings.ipv6_prefix,
@@ -185,6 +202,7 @@ fn guard_setup(
         clock: guard::Clock::system(),
         purge_age,
         fail2ban_socket,
+        actions,
         together,
         protect_sessions,
         look_back,

@@ -250,6 +250,7 @@ fn start(folder: &Path, firewall: impl Firewall + 'static) -> (Guard, File) {
         clock: Clock::utc(),
         purge_age: guard::store::PURGE_AGE,
         fail2ban_socket: None,
+        actions: None,
         together: jail::judge::Together::default(),
         protect_sessions: false,
         look_back: None,

@@ -11,6 +11,7 @@
 //! already. `<ipfailures>` and its kin tell of this ban alone.
 
 mod ignore;
+mod served;
 mod shell;
 mod tags;
 
@@ -26,7 +27,9 @@ use jail::{Ban, Subject};
 
 use crate::words::{Clean, chain};
 pub(crate) use ignore::IgnoreCommand;
+pub use served::Actions;
 use shell::Fault;
+pub(crate) use shell::Shell;
 pub(crate) use tags::Counts;
 use tags::{About, Moment};
 
@@ -73,12 +76,13 @@ impl Queue {
     pub(crate) fn start(
         jail: String,
         actions: Vec<Commands>,
+        shell: Shell,
         before: Option<JoinHandle<()>>,
     ) -> io::Result<Self> {
         let (orders, inbox) = sync_channel(MAX_ORDERS);
         let wants_counts = actions.iter().any(|it| it.mentions("<jail."));
         let (standing, counts) = (HashMap::new(), Counts::default());
-        let runner = Runner { jail: jail.clone(), actions, standing, counts };
+        let runner = Runner { jail: jail.clone(), actions, shell, standing, counts };
         let thread = thread::Builder::new().name("guard-actions".to_owned()).spawn(move || {
             // It can only have panicked, and has said so.
             before.map(JoinHandle::join);
@@ -181,42 +185,54 @@ impl Commands {
     }
 
     /// Runs one of its commands; one that is empty succeeds.
-    fn run(&self, family: Family, name: &str, moment: &Moment<'_>) -> Result<(), Fault> {
+    fn run(
+        &self,
+        shell: &Shell,
+        family: Family,
+        name: &str,
+        moment: &Moment<'_>,
+    ) -> Result<(), Fault> {
         match self.command(family, name) {
             "" => Ok(()),
-            text => shell::run(&tags::fill(text, moment), self.timeout),
+            text => shell.run(&tags::fill(text, moment), self.timeout),
         }
     }
 
-    fn start(&mut self, family: Family) -> Result<(), Fault> {
-        self.run(family, "actionstart", &Moment::of_family(family))?;
+    fn start(&mut self, shell: &Shell, family: Family) -> Result<(), Fault> {
+        self.run(shell, family, "actionstart", &Moment::of_family(family))?;
         self.started.insert(family);
         Ok(())
     }
 
     /// Runs `name` for a subject; where it fails and the check does, too, all is made anew first.
-    fn tell(&mut self, name: &str, moment: &Moment<'_>, family: Family) -> Result<(), Fault> {
+    fn tell(
+        &mut self,
+        shell: &Shell,
+        name: &str,
+        moment: &Moment<'_>,
+        family: Family,
+    ) -> Result<(), Fault> {
         if !self.started.contains(family) {
-            self.start(family)?;
+            self.start(shell, family)?;
         }
-        let Err(fault) = self.run(family, name, moment) else { return Ok(()) };
+        let Err(fault) = self.run(shell, family, name, moment) else { return Ok(()) };
         let of_family = Moment::of_family(family);
         // What is not there needs not be made to lift a ban of it.
         let repairs = name != "actionunban" || self.repairs_on_unban;
         if self.command(family, "actioncheck").is_empty() || !repairs {
             return Err(fault);
         }
-        if self.run(family, "actioncheck", &of_family).is_err() {
+        if self.run(shell, family, "actioncheck", &of_family).is_err() {
             if self.command(family, "actionrepair").is_empty() {
                 // What cannot be stopped is perhaps gone already.
-                let _ = self.run(family, "actionstop", &of_family);
-                self.start(family)?;
+                let _ = self.run(shell, family, "actionstop", &of_family);
+                self.start(shell, family)?;
             } else {
-                self.run(family, "actionrepair", &of_family)?;
+                self.run(shell, family, "actionrepair", &of_family)?;
             }
-            self.run(family, "actioncheck", &of_family)?;
+            self.run(shell, family, "actioncheck", &of_family)?;
         }
-        self.run(family, name, moment)
+        self.run(shell, family, name, moment)
     }
 }
 
@@ -224,6 +240,7 @@ impl Commands {
 struct Runner {
     jail: String,
     actions: Vec<Commands>,
+    shell: Shell,
     /// Who is banned: what an unban tells of.
     standing: HashMap<Subject, (Ban, u32)>,
     counts: Counts,
@@ -233,7 +250,7 @@ impl Runner {
     fn run(mut self, inbox: &Receiver<Order>) {
         for action in self.actions.iter_mut().filter(|it| !it.on_demand) {
             for family in action.options.keys().copied().collect::<Vec<_>>() {
-                let outcome = action.start(family);
+                let outcome = action.start(&self.shell, family);
                 complain(&self.jail, &action.name, "starting", outcome);
             }
         }
@@ -264,7 +281,7 @@ impl Runner {
             }
             let about = Some(About::ban(ban, n_bans, restored));
             let moment = Moment { family: family_of(&ban.subject), about, counts: self.counts };
-            let outcome = action.tell(name, &moment, family);
+            let outcome = action.tell(&self.shell, name, &moment, family);
             if outcome.is_ok() {
                 action.filled.insert(family);
             }
@@ -276,7 +293,8 @@ impl Runner {
     fn reload(&self) {
         for action in &self.actions {
             for family in &action.started {
-                let outcome = action.run(family, "actionreload", &Moment::of_family(family));
+                let outcome =
+                    action.run(&self.shell, family, "actionreload", &Moment::of_family(family));
                 complain(&self.jail, &action.name, "reloading", outcome);
             }
         }
@@ -296,14 +314,14 @@ impl Runner {
                         let about = Some(About::ban(ban, *n_bans, false));
                         let family_name = family_of(&ban.subject);
                         let moment = Moment { family: family_name, about, counts: self.counts };
-                        let outcome = action.run(family, "actionunban", &moment);
+                        let outcome = action.run(&self.shell, family, "actionunban", &moment);
                         complain(&self.jail, &action.name, "lifting a ban", outcome);
                     }
                 } else if is_filled {
-                    let outcome = action.run(family, "actionflush", &of_family);
+                    let outcome = action.run(&self.shell, family, "actionflush", &of_family);
                     complain(&self.jail, &action.name, "flushing", outcome);
                 }
-                let outcome = action.run(family, "actionstop", &of_family);
+                let outcome = action.run(&self.shell, family, "actionstop", &of_family);
                 complain(&self.jail, &action.name, "stopping", outcome);
             }
         }

@@ -51,6 +51,7 @@ mod words;
 
 pub use block_list::Limits;
 pub use clock::Clock;
+pub use command::Actions;
 pub use firewall::{Firewall, FirewallError, Ipset, Memory, Nft};
 pub use look_back::{Followed, LookBack};
 pub use program::Program;

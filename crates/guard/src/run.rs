@@ -32,7 +32,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::answer::Feed;
 use crate::block_list::BlockLists;
 use crate::clock::Clock;
-use crate::command::{Counts, IgnoreCommand, Order, Queue};
+use crate::command::{Counts, IgnoreCommand, Order, Queue, Shell};
 use crate::event::Event;
 use crate::firewall::{Blocking, Change, Firewall, FirewallError};
 use crate::follow;
@@ -142,6 +142,8 @@ pub(crate) struct Run {
     firewall: Box<dyn Firewall>,
     /// Who is told whom the jails ignore.
     lists: BlockLists,
+    /// Where the commands of actions are run.
+    shell: Shell,
     clock: Clock,
     feed: Arc<Feed>,
     inbox: SyncSender<Event>,
@@ -176,6 +178,7 @@ impl Run {
         store: Store,
         firewall: Box<dyn Firewall>,
         lists: BlockLists,
+        shell: Shell,
         clock: Clock,
         feed: Arc<Feed>,
         inbox: SyncSender<Event>,
@@ -183,8 +186,8 @@ impl Run {
         let rules = jails.iter().map(|it| Rules::from(&it.jail)).collect();
         let mut posts = Vec::new();
         for mut ready in jails {
-            let commands = reform::start_commands(&mut ready, firewall.blocks(), None);
-            let ignore = failures::ignore_command(&ready.jail, None, &inbox);
+            let commands = reform::start_commands(&mut ready, firewall.blocks(), &shell, None);
+            let ignore = failures::ignore_command(&ready.jail, None, &shell, &inbox);
             posts.push(Post { ignore, ..Post::of(ready, commands) });
         }
         let judge = Judge::new(rules).with_history(Box::new(store.history()?));
@@ -198,6 +201,7 @@ impl Run {
             store,
             firewall,
             lists,
+            shell,
             feed,
             inbox,
             started: clock.now(),

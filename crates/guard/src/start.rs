@@ -16,6 +16,7 @@ use jiff::SignedDuration;
 use crate::answer::{Desk, Feed, Rate};
 use crate::block_list::{BlockLists, Limits};
 use crate::clock::Clock;
+use crate::command::Shell;
 use crate::event::Event;
 use crate::firewall::{Firewall, FirewallError};
 use crate::look_back::{LookBack, Past};
@@ -42,6 +43,9 @@ pub struct Setup {
     pub socket: Option<PathBuf>,
     /// Where fail2ban's own protocol is spoken, for programs that know no other; `None` for nowhere.
     pub fail2ban_socket: Option<PathBuf>,
+    /// Where the role `actions` runs commands of `action.d` for guard
+    /// (`RUNTIME/actions/control.sock`); `None` where guard runs them itself.
+    pub actions: Option<PathBuf>,
     /// What holds the bans. [`crate::Memory`] makes a dry run.
     pub firewall: Box<dyn Firewall>,
     /// What is taken of block lists.
@@ -127,6 +131,7 @@ impl Guard {
             state,
             socket,
             fail2ban_socket,
+            actions,
             mut firewall,
             block_limits,
             clock,
@@ -181,6 +186,7 @@ impl Guard {
             store,
             firewall,
             lists.clone(),
+            actions.map_or(Shell::Here, Shell::At),
             clock.clone(),
             Arc::clone(&feed),
             inbox.clone(),

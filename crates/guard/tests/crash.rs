@@ -63,6 +63,7 @@ fn setup(folder: &Path, name: &str, firewall: Box<dyn Firewall>) -> Setup {
         clock: Clock::utc(),
         purge_age: guard::store::PURGE_AGE,
         fail2ban_socket: None,
+        actions: None,
         together: jail::judge::Together::default(),
         protect_sessions: false,
         look_back: None,

@@ -16,7 +16,7 @@ use jail::judge::Reading;
 
 use super::shell::Fault;
 use super::tags::{self, About, Moment};
-use super::{TIMEOUT, family_of, shell};
+use super::{Shell, TIMEOUT, family_of};
 use crate::event::Event;
 use crate::words::{Clean, chain};
 
@@ -40,11 +40,12 @@ impl IgnoreCommand {
     pub(crate) fn start(
         command: String,
         cache: Option<IgnoreCache>,
+        shell: Shell,
         inbox: SyncSender<Event>,
     ) -> io::Result<Self> {
         let (failures, waiting) = sync_channel(MAX_WAITING);
         let memory = cache.clone().map(Memory::new);
-        let asker = Asker { command: command.clone(), memory };
+        let asker = Asker { command: command.clone(), shell, memory };
         // It ends with whoever sends it failures, and is not waited for.
         drop(
             thread::Builder::new()
@@ -82,6 +83,7 @@ impl IgnoreCommand {
 /// Asks the command, or remembers what it said.
 struct Asker {
     command: String,
+    shell: Shell,
     memory: Option<Memory>,
 }
 
@@ -98,20 +100,22 @@ impl Asker {
     fn is_ignored(&mut self, failure: &Failure) -> bool {
         let about = Some(About::failure(failure));
         let moment = Moment { family: family_of(&failure.subject), about, ..Moment::default() };
-        let Some(memory) = &mut self.memory else { return runs(&self.command, &moment, failure) };
+        let Some(memory) = &mut self.memory else {
+            return runs(&self.shell, &self.command, &moment, failure);
+        };
         let key = tags::plain(&memory.rules.key, &moment);
         if let Some(known) = memory.get(&key) {
             return known;
         }
-        let is_ignored = runs(&self.command, &moment, failure);
+        let is_ignored = runs(&self.shell, &self.command, &moment, failure);
         memory.put(key, is_ignored);
         is_ignored
     }
 }
 
 /// Runs the command; whether it ignores.
-fn runs(command: &str, moment: &Moment<'_>, failure: &Failure) -> bool {
-    match shell::run(&tags::fill(command, moment), TIMEOUT) {
+fn runs(shell: &Shell, command: &str, moment: &Moment<'_>, failure: &Failure) -> bool {
+    match shell.run(&tags::fill(command, moment), TIMEOUT) {
         Ok(()) => true,
         Err(Fault::Ended { code: Some(NOT_IGNORED), .. }) => false,
         Err(fault) => {

@@ -1,15 +1,21 @@
-//! Runs one script by the shell, for so long and no longer.
+//! Runs one script by the shell, for so long and no longer: here, or where somebody with other
+//! rights does so for guard.
 
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use control::ClientError;
+use control::actions::{self, CommandEnded, RunCommand};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::words::chain;
 
 /// What a command says of its failure is cut to this.
 const MAX_SAID_BYTES: u64 = 2000;
@@ -47,12 +53,24 @@ impl Script {
     }
 }
 
+/// Where scripts are run.
+#[derive(Clone, Debug)]
+pub(crate) enum Shell {
+    /// By guard itself.
+    Here,
+    /// By the role `actions`, which listens at this socket.
+    At(PathBuf),
+}
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     /// The shell could not be started.
     #[error("the shell does not start")]
     Start(#[from] io::Error),
+    /// The role `actions` could not be asked.
+    #[error("it was not run; does fail2misp-actions.service run?")]
+    Unasked(#[from] ClientError),
     /// It took too long and was ended.
     #[error("it took longer than {} s and was ended; give the action a longer `timeout`", .0.as_secs())]
     Late(Duration),
@@ -72,12 +90,47 @@ fn after_colon(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!(": {said}") }
 }
 
-/// Runs `script` for at most `timeout`.
-pub(super) fn run(script: &Script, timeout: Duration) -> Result<(), Fault> {
+impl Shell {
+    /// Runs `script` for at most `timeout`.
+    pub(super) fn run(&self, script: &Script, timeout: Duration) -> Result<(), Fault> {
+        let (text, arguments) = (script.whole(), script.arguments());
+        match self {
+            Self::Here => run(&text, &arguments, timeout),
+            Self::At(socket) => ask(socket, text, &arguments, timeout),
+        }
+    }
+}
+
+/// Has the role `actions` run a script.
+fn ask(socket: &Path, script: String, arguments: &[&str], timeout: Duration) -> Result<(), Fault> {
+    let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
+    match actions::run(socket, &RunCommand { script, arguments, timeout_ms })? {
+        CommandEnded::Done => Ok(()),
+        CommandEnded::Late => Err(Fault::Late(timeout)),
+        CommandEnded::Failed { how, code, said } => Err(Fault::Ended { how, code, said }),
+        CommandEnded::NotStarted(why) => Err(Fault::Start(io::Error::other(why))),
+    }
+}
+
+/// Runs a script for whoever asks the role `actions`.
+pub(super) fn answer(command: &RunCommand) -> CommandEnded {
+    let arguments: Vec<&str> = command.arguments.iter().map(String::as_str).collect();
+    let timeout = Duration::from_millis(command.timeout_ms);
+    match run(&command.script, &arguments, timeout) {
+        Ok(()) => CommandEnded::Done,
+        Err(Fault::Late(_)) => CommandEnded::Late,
+        Err(Fault::Ended { how, code, said }) => CommandEnded::Failed { how, code, said },
+        Err(fault) => CommandEnded::NotStarted(chain(&fault)),
+    }
+}
+
+/// Runs a script here for at most `timeout`.
+fn run(script: &str, arguments: &[&str], timeout: Duration) -> Result<(), Fault> {
     let mut child = Command::new("/bin/sh")
         .arg("-c")
-        .arg(script.whole())
-        .args(script.arguments())
+        .arg(script)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -164,7 +217,7 @@ mod tests {
         for (name, value) in variables {
             script.variables.push(((*name).to_owned(), (*value).to_owned()));
         }
-        let outcome = run(&script, Duration::from_millis(300));
+        let outcome = Shell::Here.run(&script, Duration::from_millis(300));
         let got = outcome.map_or_else(|fault| fault.to_string(), |()| "done".to_owned());
         assert_eq!(got, want, "{text}");
     }
@@ -189,7 +242,7 @@ mod tests {
         let variables: Vec<(String, String)> =
             (0..12).map(|n| (format!("f2bV_v{n}"), format!("value {n}"))).collect();
         let text = "test \"$f2bV_v11\" = 'value 11' && test \"$f2bV_v1\" = 'value 1'".to_owned();
-        let outcome = run(&Script { text, variables }, Duration::from_secs(10));
+        let outcome = Shell::Here.run(&Script { text, variables }, Duration::from_secs(10));
         assert!(outcome.is_ok(), "{outcome:?}");
     }
 }

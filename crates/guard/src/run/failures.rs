@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::Run;
 use crate::addresses;
-use crate::command::IgnoreCommand;
+use crate::command::{IgnoreCommand, Shell};
 use crate::event::Event;
 use crate::words::Clean;
 
@@ -83,6 +83,7 @@ impl Run {
 pub(super) fn ignore_command(
     jail: &Jail,
     before: Option<IgnoreCommand>,
+    shell: &Shell,
     inbox: &SyncSender<Event>,
 ) -> Option<IgnoreCommand> {
     let command = jail.ignore_command.as_ref()?;
@@ -90,7 +91,7 @@ pub(super) fn ignore_command(
     if let Some(same) = before.filter(|it| it.runs(command, cache)) {
         return Some(same);
     }
-    match IgnoreCommand::start(command.clone(), cache.cloned(), inbox.clone()) {
+    match IgnoreCommand::start(command.clone(), cache.cloned(), shell.clone(), inbox.clone()) {
         Ok(started) => Some(started),
         Err(error) => {
             tracing::error!(

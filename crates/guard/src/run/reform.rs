@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::asked::refused;
 use super::failures::ignore_command;
 use super::{Post, Run};
-use crate::command::{Order, Queue};
+use crate::command::{Order, Queue, Shell};
 use crate::firewall::Blocking;
 use crate::ready::Ready;
 use crate::store::StoreError;
@@ -99,11 +99,11 @@ impl Run {
                     }
                     Some(queue)
                 }
-                queue => start_commands(&mut ready, self.firewall.blocks(), queue),
+                queue => start_commands(&mut ready, self.firewall.blocks(), &self.shell, queue),
             };
             let retell = commands.is_some() && !same && !is_new;
             let asked = before.as_mut().and_then(|it| it.ignore.take());
-            let ignore = ignore_command(&ready.jail, asked, &self.inbox);
+            let ignore = ignore_command(&ready.jail, asked, &self.shell, &self.inbox);
             let post = Post { ignore, ..Post::of(ready, commands) };
             if is_new {
                 tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail);
@@ -145,14 +145,19 @@ impl Run {
 }
 
 /// Starts the commands of a jail, where it has any and really blocks, once `old` ones have ended.
-pub(super) fn start_commands(ready: &mut Ready, blocks: bool, old: Option<Queue>) -> Option<Queue> {
+pub(super) fn start_commands(
+    ready: &mut Ready,
+    blocks: bool,
+    shell: &Shell,
+    old: Option<Queue>,
+) -> Option<Queue> {
     let old = old.map(Queue::leave);
     let commands = std::mem::take(&mut ready.commands);
     if commands.is_empty() || !blocks {
         return None;
     }
     let jail = &ready.jail.name;
-    match Queue::start(jail.clone(), commands, old) {
+    match Queue::start(jail.clone(), commands, shell.clone(), old) {
         Ok(queue) => Some(queue),
         Err(error) => {
             tracing::error!(

@@ -49,6 +49,7 @@ impl Host {
             clock: Clock::utc(),
             purge_age: guard::store::PURGE_AGE,
             fail2ban_socket: None,
+            actions: None,
             together: jail::judge::Together::default(),
             protect_sessions: false,
             look_back: None,

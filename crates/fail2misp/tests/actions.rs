@@ -1,0 +1,83 @@
+//! `fail2misp run --only actions`: the commands of actions are run by a process of its own, with its
+//! rights and not with guard's.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::{BINARY, Running, ShownOnFailure, append, failed_logins, has, skip, wait_for};
+
+fn start(dir: &Path, part: &str) -> Running {
+    // In a network namespace of its own, as guard makes its table.
+    let mut command = Command::new("unshare");
+    command.args(["-n", BINARY, "run", "--only", part, "--config", "/nonexistent"]);
+    for (flag, folder) in
+        [("--fail2ban-dir", "fail2ban"), ("--state", "state"), ("--runtime", "run")]
+    {
+        command.arg(flag).arg(dir.join(folder));
+    }
+    let log = fs::File::create(dir.join(format!("{part}.log"))).unwrap();
+    let running = Running::start(command.stdout(Stdio::null()).stderr(log));
+    let socket = dir.join("run").join(part).join("control.sock");
+    wait_for(&format!("{part} listens"), || socket.exists().then_some(()));
+    running
+}
+
+#[test]
+fn commands_run_where_the_rights_for_them_are() {
+    if !has("nft") {
+        return skip("`nft` is not installed");
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let config = dir.join("fail2ban");
+    for folder in ["filter.d", "action.d"] {
+        fs::create_dir_all(config.join(folder)).unwrap();
+    }
+    let at = |name: &str| dir.join(name).display().to_string();
+    fs::write(dir.join("auth"), "").unwrap();
+    fs::write(
+        config.join("filter.d/login.conf"),
+        "[Definition]\nfailregex = Failed password for .* from <HOST>\n",
+    )
+    .unwrap();
+    fs::write(
+        config.join("action.d/note.conf"),
+        format!("[Definition]\nactionban = echo <ip> $PPID >> {}\n", at("note")),
+    )
+    .unwrap();
+    fs::write(
+        config.join("jail.conf"),
+        format!(
+            "[sshd]\nenabled = true\nfilter = login\nlogpath = {}\nmaxretry = 1\naction = note\n\
+             ignorecommand = test <ip> = 203.0.113.9\n",
+            at("auth")
+        ),
+    )
+    .unwrap();
+    let _shown = ShownOnFailure(dir.join("guard.log"));
+    let actions = start(dir, "actions");
+    let guard = start(dir, "guard");
+
+    let log = dir.join("auth");
+    append(&log, &failed_logins("203.0.113.9", 1)); // whom the command ignores
+    append(&log, &failed_logins("203.0.113.1", 1));
+    let note = wait_for("a ban is noted", || {
+        fs::read_to_string(dir.join("note")).ok().filter(|it| it.ends_with('\n'))
+    });
+    assert_eq!(note, format!("203.0.113.1 {}\n", actions.0.id()));
+
+    // Without it nobody is kept from being banned, and it is said.
+    actions.stop();
+    append(&log, &failed_logins("203.0.113.2", 1));
+    wait_for("guard says so", || {
+        let said = fs::read_to_string(dir.join("guard.log")).unwrap();
+        let is_banned = said.contains("[sshd] Ban 203.0.113.2");
+        (is_banned && said.contains("does fail2misp-actions.service run?")).then_some(())
+    });
+    guard.stop();
+}

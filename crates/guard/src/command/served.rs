@@ -1,0 +1,32 @@
+//! The role `actions`: runs the commands of jails for a guard that has not the rights for them.
+//!
+//! A thread a connection runs one command; whose turn it is, how often and for how long, is for the
+//! queues of guard to say. It listens to root and guard's own user alone, as what it is told to run
+//! it runs.
+
+use std::path::Path;
+
+use control::actions::RunCommand;
+use control::{Accounts, Caller, Server, ServerError};
+
+use super::shell;
+
+/// Commands are run for as long as this lives.
+#[derive(Debug)]
+pub struct Actions {
+    _server: Server,
+}
+
+impl Actions {
+    /// Listens at `socket`.
+    ///
+    /// # Errors
+    ///
+    /// When another daemon answers there, or the system does not allow it.
+    pub fn serve(socket: &Path) -> Result<Self, ServerError> {
+        let fault = |source| ServerError::Io { path: socket.to_owned(), source };
+        let accounts = Accounts::of_guard().map_err(fault)?;
+        let run = |_: &Caller, command: RunCommand| Ok(shell::answer(&command));
+        Ok(Self { _server: Server::listen(socket, accounts, run)? })
+    }
+}
