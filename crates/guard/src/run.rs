@@ -48,6 +48,10 @@ pub(crate) use reform::Reform;
 /// Events of one turn at most, so that nobody waits long for the first of them.
 const MAX_TURN: usize = 256;
 
+/// What the judge says in one turn, some lines more or less: with the lines of each ban it is a few
+/// megabytes, and of more the allocator would keep what the next turn does not need.
+const MAX_ACTIONS: usize = 4000;
+
 /// How often the firewall is looked at, and the host's own addresses.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
@@ -290,6 +294,9 @@ impl Run {
                 if let ControlFlow::Break(leave_rules) = self.take(event, self.clock.now()) {
                     self.settle();
                     return leave_rules;
+                }
+                if self.turn.words.len() >= MAX_ACTIONS {
+                    break;
                 }
             }
             let actions = self.judge.handle(judge::Event::Deadline, self.clock.now());
