@@ -105,14 +105,13 @@ impl Changes {
         if let Some(next) = signing::next(&self.data)? {
             self.rotate(next)?;
         }
-        while self.store.read(change::is_touched)? {
+        loop {
             let (signer, now) = (self.signer(), Timestamp::now().as_second());
             let curators = files::curators(&self.keys)?;
-            let appended =
-                self.store.write(move |db| change::advance(db, &signer, &curators, now))?;
-            self.tell(appended);
+            let next = self.store.read(|db| change::next(db, &signer, &curators, now))?;
+            let Some(next) = next else { return Ok(()) };
+            self.tell(self.store.write(move |db| next.store(db))?);
         }
-        Ok(())
     }
 
     fn rotate(&self, next: Signer) -> Result<(), HubError> {

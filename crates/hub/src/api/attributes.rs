@@ -122,9 +122,8 @@ fn add_one(
     {
         return Ok(Err(Errors::from_iter([("value".to_owned(), json!([WARNED]))])));
     }
-    let conflict = attribute.conflict(db)?;
+    let conflict = attribute.insert(db)?;
     if conflict == Conflict::default() {
-        attribute.insert(db)?;
         return Ok(Ok((attribute, true)));
     }
     if let (Some(similar), Duplicate::Update) = (conflict.similar, duplicate)

@@ -19,7 +19,7 @@ use crate::request::{Request, flag, integer, text};
 use crate::shape::{
     AttributeShape, EventLine, EventMinimal, EventShape, ObjectShape, SightingShape, TagShape,
 };
-use crate::store::attribute::{self, Attribute};
+use crate::store::attribute::{self, Attribute, Conflict};
 use crate::store::event::{self, Event, Name};
 use crate::store::object::{self, Object};
 use crate::store::sighting::{self, Wanted};
@@ -393,8 +393,7 @@ fn add_part(db: &Connection, object: &Object, draft: &Draft, now: i64) -> Result
     let Ok(part) = draft.attribute(object.event, now) else { return Ok(()) };
     let relation = draft.relation.clone();
     let mut part = Attribute { object: object.id, relation, ..part };
-    if !part.conflict(db)?.uuid {
-        part.insert(db)?;
+    if part.insert(db)? == Conflict::default() {
         draft.tag(db, &part)?;
         event::touch(db, object.event, now, 1)?;
     }

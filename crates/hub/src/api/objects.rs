@@ -145,13 +145,12 @@ impl ObjectDraft {
         object.insert(db)?;
         for (draft, part) in self.parts.iter().zip(&mut parts) {
             part.object = object.id;
-            let conflict = part.conflict(db)?;
+            let conflict = part.insert(db)?;
             if conflict != Conflict::default() {
                 object.erase(db)?;
                 let relation = part.relation.clone().unwrap_or_default();
                 return Ok(Err((relation, refusal(conflict))));
             }
-            part.insert(db)?;
             draft.tag(db, part)?;
         }
         let n_added = i64::try_from(parts.len()).unwrap_or(i64::MAX);

@@ -134,11 +134,12 @@ impl Known {
                 reports.push(Report { attribute, event });
             }
         }
+        let this = serde_json::to_string(&[value]).expect("texts become JSON");
         Ok(Self {
             reports,
             sightings,
             tags: tags.collect(),
-            is_withdrawn: listed::is_withdrawn(db, value, curators)?,
+            is_withdrawn: listed::withdrawn(db, &this, curators)?.contains(value),
             allowed: net::read(value).map_or(Ok(None), |net| allowed::of(db, net))?,
         })
     }

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use lists::{PrefixSet, net};
 use rusqlite::{Connection, Row};
 
-use super::StoreError;
+use super::{StoreError, change};
 
 /// What an administrator allowed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -71,9 +71,5 @@ fn touch(db: &Connection, net: IpNet) -> Result<(), StoreError> {
             touched.push(value.to_owned());
         }
     }
-    let mut insert = db.prepare("INSERT INTO touched (value) VALUES (?)")?;
-    for value in touched {
-        insert.execute([value])?;
-    }
-    Ok(())
+    touched.iter().try_for_each(|it| change::touch(db, it))
 }

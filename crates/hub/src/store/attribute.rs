@@ -4,8 +4,11 @@ use misp::value::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
-use super::StoreError;
 use super::event::Name;
+use super::{StoreError, change, daily};
+
+/// Types that lists are made of.
+const ADDRESSES: [&str; 4] = ["ip-src", "ip-dst", "ip-src|port", "ip-dst|port"];
 
 /// An attribute as it is stored.
 #[derive(Clone, Debug)]
@@ -115,16 +118,23 @@ impl Attribute {
         Ok(Conflict { similar, uuid })
     }
 
-    /// Stores a new attribute under the next number, which is left in `id`; the caller has seen
-    /// that there is no [`Conflict`].
-    pub(crate) fn insert(&mut self, db: &Connection) -> Result<(), StoreError> {
-        db.prepare_cached(
+    /// Stores a new attribute under the next number, which is left in `id`; or tells what stands in
+    /// the way.
+    pub(crate) fn insert(&mut self, db: &Connection) -> Result<Conflict, StoreError> {
+        // The index knows what is live; what is stored as deleted is compared here.
+        if self.deleted {
+            let conflict = self.conflict(db)?;
+            if conflict != Conflict::default() {
+                return Ok(conflict);
+            }
+        }
+        let mut insert = db.prepare_cached(
             "INSERT INTO attribute (event, uuid, type, category, value1, value2, comment, to_ids,
                  distribution, disable_correlation, first_seen, last_seen, timestamp, deleted,
                  object, relation)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )?
-        .execute((
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )?;
+        let n_stored = insert.execute((
             self.event,
             self.uuid.as_bytes(),
             &self.kind,
@@ -142,8 +152,15 @@ impl Attribute {
             self.object,
             &self.relation,
         ))?;
+        if n_stored == 0 {
+            return self.conflict(db);
+        }
         self.id = db.last_insert_rowid();
-        Ok(())
+        if ADDRESSES.contains(&&*self.kind) {
+            change::touch(db, &self.value.first)?;
+        }
+        daily::count_attribute(db, self.event, self.timestamp)?;
+        Ok(Conflict::default())
     }
 
     /// Stores what a request may change.

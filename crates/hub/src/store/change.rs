@@ -1,14 +1,14 @@
 //! The change stream as it is kept: what changed in the lists, record by record.
 //!
-//! Triggers note each value that is touched, in the transaction that touches it. [`advance`] looks
-//! at some of them, compares with what was said of them last, and appends one signed record. So
-//! the stream is as durable as what it tells of, and says nothing twice.
+//! Each value that is touched is noted in the transaction that touches it. [`next`] looks at some of
+//! them and compares with what was said of them last, beside the writer; [`Next::store`] appends one
+//! signed record. So the stream is as durable as what it tells of, and says nothing twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use lists::chain::{Entries, Place};
 use lists::change::{Change, Entry, MAX_CHANGES, MAX_TAGS, Withdrawal};
-use lists::{PrefixSet, PublicKey, Signer, net};
+use lists::{PublicKey, Signer, net};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{StoreError, allowed, listed};
@@ -40,10 +40,17 @@ pub(crate) struct Sent {
     pub(crate) line: String,
 }
 
-/// Whether there is anything to look at.
-pub(crate) fn is_touched(db: &Connection) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM touched)";
-    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+/// Notes that the place of `value` in the lists may have changed.
+pub(crate) fn touch(db: &Connection, value: &str) -> Result<(), StoreError> {
+    db.prepare_cached("INSERT INTO touched (value) VALUES (?)")?.execute([value])?;
+    Ok(())
+}
+
+/// The same of the value of an attribute.
+pub(crate) fn touch_attribute(db: &Connection, id: i64) -> Result<(), StoreError> {
+    let sql = "INSERT INTO touched (value) VALUES ((SELECT value1 FROM attribute WHERE id = ?))";
+    db.prepare_cached(sql)?.execute([id])?;
+    Ok(())
 }
 
 /// Where the chain ends.
@@ -61,25 +68,82 @@ pub(crate) fn last_key(db: &Connection) -> Result<Option<PublicKey>, StoreError>
     key.map(parsed).transpose()
 }
 
-/// Looks at what was touched, and appends a record if anything changed; `None` when nothing is left
-/// to look at.
-pub(crate) fn advance(
+/// What is to be told next.
+#[derive(Debug)]
+pub(crate) struct Next {
+    /// The last note of a touched value that was looked at.
+    looked_at: i64,
+    /// Values and what is said of them from now on; `None` of those that are withdrawn.
+    said: Vec<(String, Option<Entry>)>,
+    record: Option<Record>,
+}
+
+/// A record that is not appended yet.
+#[derive(Debug)]
+struct Record {
+    place: Place,
+    issued: i64,
+    key: Option<PublicKey>,
+    line: String,
+}
+
+/// Looks at the values that were touched longest ago, as many as fit one record, each once; `None`
+/// when nothing is left to look at. Only who appends to the chain may ask.
+pub(crate) fn next(
     db: &Connection,
     signer: &Signer,
     curators: &[u32],
     now: i64,
-) -> Result<Option<Sent>, StoreError> {
+) -> Result<Option<Next>, StoreError> {
+    let Some((looked_at, values)) = touched(db)? else { return Ok(None) };
+    let all = serde_json::to_string(&values).expect("texts become JSON");
+    let withdrawn = listed::withdrawn(db, &all, curators)?;
     let allowed = allowed::networks(db)?;
-    while let Some(values) = take_touched(db)? {
-        let mut changes = Vec::new();
-        for value in values {
-            changes.extend(change(db, &value, curators, &allowed)?);
-        }
-        if !changes.is_empty() {
-            return append(db, changes, None, signer, now).map(Some);
-        }
+    let mut entries = entries(db, &all)?;
+    entries.retain(|value, it| !withdrawn.contains(value) && !allowed.touches(it.value));
+    let told = told(db, &all)?;
+    let (mut changes, mut said) = (Vec::new(), Vec::new());
+    for value in values {
+        let entry = entries.remove(&value);
+        let change = match (&entry, told.get(&value)) {
+            (None, None) => continue,
+            (None, Some(_)) => {
+                let why = match withdrawn.contains(&value) {
+                    true => Withdrawal::FalsePositive,
+                    false => Withdrawal::Gone,
+                };
+                net::read(&value).map(|value| Change::Withdraw { value, why })
+            }
+            (Some(entry), Some((last, line))) if !is_news(entry, *last, line) => continue,
+            (Some(entry), _) => Some(Change::List(entry.clone())),
+        };
+        changes.extend(change);
+        said.push((value, entry));
     }
-    Ok(None)
+    let record = match changes.is_empty() {
+        true => None,
+        false => Some(Record::new(place(db)?, changes, None, signer, now)),
+    };
+    Ok(Some(Next { looked_at, said, record }))
+}
+
+impl Next {
+    /// Keeps what is told, and appends the record of it, if there is one.
+    pub(crate) fn store(self, db: &Connection) -> Result<Option<Sent>, StoreError> {
+        db.prepare_cached("DELETE FROM touched WHERE id <= ?")?.execute([self.looked_at])?;
+        let mut forget = db.prepare_cached("DELETE FROM listed WHERE value = ?")?;
+        let mut keep = db.prepare_cached(
+            "INSERT INTO listed (value, last, line) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET last = excluded.last, line = excluded.line",
+        )?;
+        for (value, entry) in self.said {
+            match entry {
+                Some(entry) => keep.execute((value, entry.last, entry.line()))?,
+                None => forget.execute([value])?,
+            };
+        }
+        self.record.map(|it| it.append(db)).transpose()
+    }
 }
 
 /// Appends the record that introduces `key`, signed with the key before it.
@@ -89,79 +153,57 @@ pub(crate) fn rotate(
     signer: &Signer,
     now: i64,
 ) -> Result<Sent, StoreError> {
-    append(db, vec![Change::Key { key }], Some(key), signer, now)
+    Record::new(place(db)?, vec![Change::Key { key }], Some(key), signer, now).append(db)
 }
 
-fn append(
-    db: &Connection,
-    changes: Vec<Change>,
-    key: Option<PublicKey>,
-    signer: &Signer,
-    now: i64,
-) -> Result<Sent, StoreError> {
-    let mut place = place(db)?;
-    let line = place.append(changes, signer, now, now + RECORD_LIFE).line();
-    let sql = "INSERT INTO change_record (sequence, issued, digest, key, line)
-               VALUES (?, ?, ?, ?, ?)";
-    let key = key.map(|it| it.to_string());
-    let row = (signed(place.sequence), now, place.head.to_string(), key, &line);
-    db.prepare_cached(sql)?.execute(row)?;
-    let sql = "DELETE FROM change_record WHERE key IS NULL AND (sequence <= ? OR issued < ?)
-               AND sequence < ?";
-    let oldest = signed(place.sequence.saturating_sub(MAX_KEPT));
-    let with = (oldest, now - RECORD_KEPT, signed(place.sequence));
-    db.prepare_cached(sql)?.execute(with)?;
-    Ok(Sent { sequence: place.sequence, line })
+impl Record {
+    fn new(
+        mut place: Place,
+        changes: Vec<Change>,
+        key: Option<PublicKey>,
+        signer: &Signer,
+        issued: i64,
+    ) -> Self {
+        let line = place.append(changes, signer, issued, issued + RECORD_LIFE).line();
+        Self { place, issued, key, line }
+    }
+
+    fn append(self, db: &Connection) -> Result<Sent, StoreError> {
+        let Self { place, issued, key, line } = self;
+        let sql = "INSERT INTO change_record (sequence, issued, digest, key, line)
+                   VALUES (?, ?, ?, ?, ?)";
+        let key = key.map(|it| it.to_string());
+        let row = (signed(place.sequence), issued, place.head.to_string(), key, &line);
+        db.prepare_cached(sql)?.execute(row)?;
+        let sql = "DELETE FROM change_record WHERE key IS NULL AND (sequence <= ? OR issued < ?)
+                   AND sequence < ?";
+        let oldest = signed(place.sequence.saturating_sub(MAX_KEPT));
+        let with = (oldest, issued - RECORD_KEPT, signed(place.sequence));
+        db.prepare_cached(sql)?.execute(with)?;
+        Ok(Sent { sequence: place.sequence, line })
+    }
 }
 
-/// The oldest values that were touched, as many as fit one record; each once.
-fn take_touched(db: &Connection) -> Result<Option<BTreeSet<String>>, StoreError> {
+/// The values that were touched longest ago, and the number of the last note of them.
+fn touched(db: &Connection) -> Result<Option<(i64, BTreeSet<String>)>, StoreError> {
     let sql = "SELECT id, value FROM touched ORDER BY id LIMIT ?";
     let mut query = db.prepare_cached(sql)?;
     let mut rows = query.query([length(MAX_CHANGES)])?;
     let (mut values, mut last) = (BTreeSet::new(), None);
     while let Some(row) = rows.next()? {
-        last = Some(row.get::<_, i64>(0)?);
+        last = Some(row.get(0)?);
         values.insert(row.get(1)?);
     }
-    let Some(last) = last else { return Ok(None) };
-    db.prepare_cached("DELETE FROM touched WHERE id <= ?")?.execute([last])?;
-    Ok(Some(values))
+    Ok(last.map(|last| (last, values)))
 }
 
-/// What changed about `value` since it was last told of, which is from now on what is told now.
-fn change(
-    db: &Connection,
-    value: &str,
-    curators: &[u32],
-    allowed: &PrefixSet,
-) -> Result<Option<Change>, StoreError> {
-    let sql = "SELECT last, line FROM listed WHERE value = ?";
-    let told = db.prepare_cached(sql)?.query_row([value], |row| Ok((row.get(0)?, row.get(1)?)));
-    let told: Option<(i64, String)> = told.optional()?;
-    let entry = entry(db, value, curators)?.filter(|it| !allowed.touches(it.value));
-    match (entry, told) {
-        (None, None) => Ok(None),
-        (None, Some(_)) => {
-            db.prepare_cached("DELETE FROM listed WHERE value = ?")?.execute([value])?;
-            let why = match listed::is_withdrawn(db, value, curators)? {
-                true => Withdrawal::FalsePositive,
-                false => Withdrawal::Gone,
-            };
-            Ok(net::read(value).map(|value| Change::Withdraw { value, why }))
-        }
-        (Some(entry), told) => {
-            if let Some((last, line)) = told
-                && !is_news(&entry, last, &line)
-            {
-                return Ok(None);
-            }
-            let sql = "INSERT INTO listed (value, last, line) VALUES (?1, ?2, ?3)
-                       ON CONFLICT DO UPDATE SET last = excluded.last, line = excluded.line";
-            db.prepare_cached(sql)?.execute((value, entry.last, entry.line()))?;
-            Ok(Some(Change::List(entry)))
-        }
-    }
+/// What was said last of each of `values`, a list as JSON: the time in it, and all of it.
+fn told(db: &Connection, values: &str) -> Result<HashMap<String, (i64, String)>, StoreError> {
+    let sql = "SELECT value, last, line FROM listed
+        WHERE value IN (SELECT value FROM json_each(?))";
+    let mut query = db.prepare_cached(sql)?;
+    let rows = query.query_map([values], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Whether `entry` says more than that its address goes on.
@@ -173,46 +215,62 @@ fn is_news(entry: &Entry, last: i64, line: &str) -> bool {
     !goes_on || entry.last < last || entry.last >= last + NEWS
 }
 
-/// `value` as it is to be listed, if it is.
-fn entry(db: &Connection, value: &str, curators: &[u32]) -> Result<Option<Entry>, StoreError> {
-    let Some(net) = crate::lists::network(value) else { return Ok(None) };
+/// Those of `values`, a list as JSON, that are reported for detection, as they are to be listed.
+fn entries(db: &Connection, values: &str) -> Result<HashMap<String, Entry>, StoreError> {
+    let hosts = listed::hosts(db, values)?;
+    let mut tags = tags(db, values)?;
     let sql = "
-        SELECT min(type),
+        SELECT value1, min(type),
             min(coalesce(first_seen / 1000000, timestamp)),
             max(max(coalesce(last_seen / 1000000, timestamp), coalesce((
                 SELECT date FROM sighting WHERE attribute = attribute.id AND type = 0
                 ORDER BY date DESC LIMIT 1), 0))),
             sum((SELECT count(*) FROM (
                 SELECT 1 FROM sighting WHERE attribute = attribute.id AND type = 0 LIMIT ?2)))
-        FROM attribute WHERE value1 = ?1 AND deleted = 0 AND to_ids = 1
-            AND type IN ('ip-src', 'ip-dst', 'ip-src|port', 'ip-dst|port')";
-    let (kind, first, last, n): (Option<String>, Option<i64>, Option<i64>, Option<i64>) =
-        db.prepare_cached(sql)?.query_row((value, MAX_COUNTED), |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?;
-    let (Some(kind), Some(first), Some(last)) = (kind, first, last) else { return Ok(None) };
-    if listed::is_withdrawn(db, value, curators)? {
-        return Ok(None);
+        FROM attribute WHERE value1 IN (SELECT value FROM json_each(?1))
+            AND deleted = 0 AND to_ids = 1
+            AND type IN ('ip-src', 'ip-dst', 'ip-src|port', 'ip-dst|port')
+        GROUP BY value1";
+    let mut query = db.prepare_cached(sql)?;
+    let mut rows = query.query((values, MAX_COUNTED))?;
+    let mut entries = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(0)?;
+        let Some(value) = crate::lists::network(&text) else { continue };
+        let entry = Entry {
+            value,
+            kind: row.get(1)?,
+            first: row.get(2)?,
+            last: row.get(3)?,
+            sightings: unsigned(row.get(4)?),
+            hosts: hosts.get(&text).copied().unwrap_or_default(),
+            tags: tags.remove(&text).unwrap_or_default(),
+        };
+        entries.insert(text, entry);
     }
-    let hosts = listed::n_hosts(db, value)?;
-    let tags = tags(db, value)?;
-    let sightings = unsigned(n.unwrap_or(0));
-    Ok(Some(Entry { value: net, kind, first, last, sightings, hosts, tags }))
+    Ok(entries)
 }
 
-/// Tags of the attributes with this value, and of their events.
-fn tags(db: &Connection, value: &str) -> Result<Vec<String>, StoreError> {
+/// Tags of the attributes with each of `values`, and of their events, by name.
+fn tags(db: &Connection, values: &str) -> Result<HashMap<String, Vec<String>>, StoreError> {
     let sql = "
-        SELECT name FROM tag WHERE id IN (
-            SELECT tag FROM attribute_tag JOIN attribute ON attribute.id = attribute
-                WHERE value1 = ?1 AND deleted = 0
-            UNION
-            SELECT tag FROM event_tag JOIN attribute ON attribute.event = event_tag.event
-                WHERE value1 = ?1 AND deleted = 0
-        ) ORDER BY name LIMIT ?2";
+        SELECT DISTINCT value1, name FROM (
+            SELECT value1, tag FROM attribute JOIN attribute_tag ON attribute = attribute.id
+                WHERE value1 IN (SELECT value FROM json_each(?1)) AND deleted = 0
+            UNION ALL
+            SELECT value1, tag FROM attribute JOIN event_tag ON event_tag.event = attribute.event
+                WHERE value1 IN (SELECT value FROM json_each(?1)) AND deleted = 0
+        ) JOIN tag ON tag.id = tag ORDER BY name";
     let mut query = db.prepare_cached(sql)?;
-    let names = query.query_map((value, length(MAX_TAGS)), |row| row.get(0))?;
-    Ok(names.collect::<Result<_, _>>()?)
+    let mut rows = query.query([values])?;
+    let mut tags: HashMap<String, Vec<String>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let names = tags.entry(row.get(0)?).or_default();
+        if names.len() < MAX_TAGS {
+            names.push(row.get(1)?);
+        }
+    }
+    Ok(tags)
 }
 
 /// The records after number `since`, at most `limit`; `None` where they do not reach back so far,

@@ -1,5 +1,5 @@
-//! What came on which day, and from whom: counted as it comes (`daily.sql`), so that nobody waits
-//! for a sum over a million rows.
+//! What came on which day, and from whom: counted as it comes, so that nobody waits for a sum over
+//! a million rows.
 
 use rusqlite::Connection;
 
@@ -14,6 +14,25 @@ pub(crate) struct Brought {
     pub(crate) n_sightings: i64,
     /// Epoch seconds of the last of them.
     pub(crate) last: i64,
+}
+
+/// Counts a new attribute of `event` for the key that made the event.
+pub(crate) fn count_attribute(db: &Connection, event: i64, time: i64) -> Result<(), StoreError> {
+    let sql = "INSERT INTO daily
+        VALUES (?1 / 86400, (SELECT creator FROM event WHERE id = ?2), 1, 0, ?1)
+        ON CONFLICT (day, reporter) DO UPDATE
+            SET n_attributes = n_attributes + 1, last = max(last, excluded.last)";
+    db.prepare_cached(sql)?.execute((time, event))?;
+    Ok(())
+}
+
+/// Counts a new sighting by the key `reporter`.
+pub(crate) fn count_sighting(db: &Connection, reporter: u32, time: i64) -> Result<(), StoreError> {
+    let sql = "INSERT INTO daily VALUES (?1 / 86400, ?2, 0, 1, ?1)
+        ON CONFLICT (day, reporter) DO UPDATE
+            SET n_sightings = n_sightings + 1, last = max(last, excluded.last)";
+    db.prepare_cached(sql)?.execute((time, reporter))?;
+    Ok(())
 }
 
 /// Day (since 1970), new attributes and sightings, from the day `since` on, the oldest first.

@@ -17,16 +17,3 @@ INSERT INTO daily
         UNION ALL
         SELECT date / 86400, reporter, 0, 1, date FROM sighting WHERE type = 0
     ) GROUP BY day, reporter;
-
-CREATE TRIGGER attribute_daily AFTER INSERT ON attribute BEGIN
-    INSERT INTO daily
-        SELECT new.timestamp / 86400, creator, 1, 0, new.timestamp FROM event WHERE id = new.event
-        ON CONFLICT (day, reporter) DO UPDATE
-            SET n_attributes = n_attributes + 1, last = max(last, excluded.last);
-END;
-
-CREATE TRIGGER sighting_daily AFTER INSERT ON sighting WHEN new.type = 0 BEGIN
-    INSERT INTO daily VALUES (new.date / 86400, new.reporter, 0, 1, new.date)
-        ON CONFLICT (day, reporter) DO UPDATE
-            SET n_sightings = n_sightings + 1, last = max(last, excluded.last);
-END;

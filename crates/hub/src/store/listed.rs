@@ -1,5 +1,7 @@
 //! The addresses that are worth blocking: what the lists for firewalls are made of.
 
+use std::collections::{HashMap, HashSet};
+
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 
@@ -35,46 +37,63 @@ pub(crate) struct Listed {
     pub(crate) n_sightings: i64,
 }
 
-/// Values that a curator, or enough sensors, called a false positive; of a list of curators and a
-/// number of votes.
-const WITHDRAWN: &str = "SELECT attribute.value1 FROM sighting
-     JOIN attribute ON attribute.id = sighting.attribute
-     WHERE sighting.type = 1
-     GROUP BY attribute.value1
-     HAVING max(sighting.reporter IN (SELECT value FROM json_each(?)))
-         OR count(DISTINCT sighting.reporter) >= ?";
-
-/// Whether `value` was withdrawn as a false positive.
-pub(crate) fn is_withdrawn(
-    db: &Connection,
-    value: &str,
-    curators: &[u32],
-) -> Result<bool, StoreError> {
-    let curators = serde_json::to_string(curators).expect("numbers become JSON");
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM ({WITHDRAWN}) WHERE value1 = ?)");
-    Ok(db.prepare_cached(&sql)?.query_row((curators, VOTES, value), |row| row.get(0))?)
+/// Values that a curator, or enough sensors, called a false positive, of those that `which` admits;
+/// of a list of curators and a number of votes.
+fn false_positives(which: &str) -> String {
+    format!(
+        "SELECT attribute.value1 FROM sighting
+         JOIN attribute ON attribute.id = sighting.attribute
+         WHERE sighting.type = 1 AND {which}
+         GROUP BY attribute.value1
+         HAVING max(sighting.reporter IN (SELECT value FROM json_each(?)))
+             OR count(DISTINCT sighting.reporter) >= ?"
+    )
 }
 
-/// How many keys reported or sighted the value that `?1` is.
+/// Which of `values`, a list as JSON, were withdrawn as false positives.
+pub(crate) fn withdrawn(
+    db: &Connection,
+    values: &str,
+    curators: &[u32],
+) -> Result<HashSet<String>, StoreError> {
+    let curators = serde_json::to_string(curators).expect("numbers become JSON");
+    let sql = false_positives("attribute.value1 IN (SELECT value FROM json_each(?))");
+    let mut query = db.prepare_cached(&sql)?;
+    let rows = query.query_map((values, curators, VOTES), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How many keys reported or sighted each of `values`, a list as JSON.
+pub(crate) fn hosts(db: &Connection, values: &str) -> Result<HashMap<String, u32>, StoreError> {
+    let sql = "SELECT value1, count(*) FROM (
+            SELECT value1, creator FROM attribute JOIN event ON event.id = attribute.event
+                WHERE value1 IN (SELECT value FROM json_each(?1))
+            UNION
+            SELECT value1, reporter FROM attribute JOIN sighting ON attribute = attribute.id
+                WHERE value1 IN (SELECT value FROM json_each(?1)) AND sighting.type = 0
+        ) GROUP BY value1";
+    let mut query = db.prepare_cached(sql)?;
+    let rows = query.query_map([values], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How many keys reported or sighted the value of the attribute.
 const HOSTS: &str = "SELECT count(*) FROM (
     SELECT event.creator FROM event JOIN attribute AS same
-        ON same.event = event.id WHERE same.value1 = ?1
+        ON same.event = event.id WHERE same.value1 = attribute.value1
     UNION
     SELECT sighting.reporter FROM sighting JOIN attribute AS same
-        ON same.id = sighting.attribute WHERE same.value1 = ?1 AND sighting.type = 0
+        ON same.id = sighting.attribute
+        WHERE same.value1 = attribute.value1 AND sighting.type = 0
 )";
-
-/// How many keys reported or sighted `value`.
-pub(crate) fn n_hosts(db: &Connection, value: &str) -> Result<u32, StoreError> {
-    Ok(db.prepare_cached(HOSTS)?.query_row([value], |row| row.get(0))?)
-}
 
 /// What is meant for detection, live, recent enough and withdrawn by nobody who may.
 pub(crate) fn addresses(db: &Connection, wanted: &Wanted) -> Result<Vec<Listed>, StoreError> {
     let curators = serde_json::to_string(&wanted.curators).expect("numbers become JSON");
     let mut values = vec![Sql::from(curators), Sql::from(VOTES)];
+    let withdrawn = false_positives("1");
     let mut sql = format!(
-        "WITH withdrawn AS MATERIALIZED ({WITHDRAWN}), seen AS MATERIALIZED (
+        "WITH withdrawn AS MATERIALIZED ({withdrawn}), seen AS MATERIALIZED (
              SELECT attribute, count(*) AS n, max(date) AS last FROM sighting
              WHERE type = 0 GROUP BY attribute
          )
@@ -103,7 +122,7 @@ pub(crate) fn addresses(db: &Connection, wanted: &Wanted) -> Result<Vec<Listed>,
         values.push(Sql::from(since));
     }
     if wanted.min_hosts > 1 {
-        sql += &format!(" AND ({}) >= ?", HOSTS.replace("?1", "attribute.value1"));
+        sql += &format!(" AND ({HOSTS}) >= ?");
         values.push(Sql::from(wanted.min_hosts));
     }
     let mut query = db.prepare_cached(&sql)?;

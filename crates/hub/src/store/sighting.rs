@@ -4,7 +4,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
-use super::{StoreError, event};
+use super::{StoreError, change, daily, event};
 
 /// A sighting as it is stored, with the event of its attribute.
 #[derive(Clone, Debug)]
@@ -60,6 +60,12 @@ impl Sighting {
                 self.reporter,
             ))?;
         self.id = db.last_insert_rowid();
+        if n_stored > 0 {
+            change::touch_attribute(db, self.attribute)?;
+            if self.kind == 0 {
+                daily::count_sighting(db, self.reporter, self.date)?;
+            }
+        }
         db.prepare_cached(
             "UPDATE event SET sighting_timestamp = max(sighting_timestamp, ?) WHERE id = ?",
         )?

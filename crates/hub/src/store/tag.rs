@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ring::digest;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::StoreError;
+use super::{StoreError, change};
 
 /// A tag as it is stored.
 #[derive(Clone, Debug)]
@@ -96,6 +96,9 @@ impl Tag {
                  ON CONFLICT ({column}, tag) DO NOTHING"
             ))?
             .execute((id, self.id, local))?;
+        if n_attached > 0 && matches!(to, Carrier::Attribute(_)) {
+            change::touch_attribute(db, id)?;
+        }
         Ok(n_attached > 0)
     }
 
