@@ -2,58 +2,12 @@
 //! and what MISP itself calls harmless. Pure: what it decides by is an argument.
 
 use std::net::IpAddr;
-use std::sync::LazyLock;
 
 use ipnet::IpNet;
 use jail::Subject;
+use lists::net::{NOBODYS, PRIVATE, SPECIAL};
 
 use crate::pattern::matches_any_case;
-
-/// Networks that mean another host everywhere: private ones, those of carriers (RFC 6598), links.
-static PRIVATE: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
-    read(&[
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "::1/128",
-        "fc00::/7",
-    ])
-});
-
-/// Networks that no attacker on the Internet has, by IANA's special-purpose registries, and
-/// multicast.
-static RESERVED: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
-    read(&[
-        "0.0.0.0/8",
-        "192.0.0.0/24",
-        "192.0.2.0/24",
-        "192.88.99.0/24",
-        "198.18.0.0/15",
-        "198.51.100.0/24",
-        "203.0.113.0/24",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-        "::/128",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "100::/64",
-        "2001::/23",
-        "2001:db8::/32",
-        "2002::/16",
-        "3fff::/20",
-        "5f00::/16",
-        "fe80::/10",
-        "fec0::/10",
-        "ff00::/8",
-    ])
-});
-
-fn read(texts: &[&str]) -> Vec<IpNet> {
-    texts.iter().map(|text| text.parse().expect("the tables hold networks")).collect()
-}
 
 /// Who may be told about.
 #[derive(Clone, Debug)]
@@ -248,14 +202,13 @@ impl Policy {
         if self.own.iter().any(|own| net.contains(&own.to_canonical())) {
             return Err(Kept::Own);
         }
-        let touches = |nets: &[IpNet]| nets.iter().any(|it| it.contains(&net) || net.contains(it));
-        if touches(&self.never) {
+        if self.never.iter().any(|it| it.contains(&net) || net.contains(it)) {
             return Err(Kept::Never);
         }
-        if touches(&PRIVATE) {
+        if PRIVATE.touches(net) {
             return Err(Kept::Private);
         }
-        if touches(&RESERVED) {
+        if NOBODYS.touches(net) || SPECIAL.touches(net) {
             return Err(Kept::Reserved);
         }
         Ok(())
@@ -351,7 +304,7 @@ mod tests {
         check("0.0.0.0", Err(Kept::Reserved));
         check("255.255.255.255", Err(Kept::Reserved));
         check("64:ff9b::c000:221", Err(Kept::Reserved)); // NAT64 means the translator's host
-        check("fe80::1", Err(Kept::Reserved));
+        check("fe80::1", Err(Kept::Private)); // of a link, as 169.254.0.0/16
         check("81.2.69.142", Err(Kept::Own));
         check("mallory", Err(Kept::NoAddress));
         check("192.0.2.300", Err(Kept::NoAddress));

@@ -26,6 +26,28 @@ pub static PRIVATE: LazyLock<PrefixSet> = LazyLock::new(|| {
 pub static NOBODYS: LazyLock<PrefixSet> =
     LazyLock::new(|| set(&["0.0.0.0/8", "224.0.0.0/3", "::/96", "::ffff:0:0/96", "ff00::/8"]));
 
+/// Networks of special purpose, by IANA's registries: documentation, tests, translation. Whoever
+/// seems to come from there is nobody to tell others of; a list may name them all the same.
+pub static SPECIAL: LazyLock<PrefixSet> = LazyLock::new(|| {
+    set(&[
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "100::/64",
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "3fff::/20",
+        "5f00::/16",
+        "fec0::/10",
+    ])
+});
+
 fn set(texts: &[&str]) -> PrefixSet {
     texts.iter().map(|text| text.parse::<IpNet>().expect("the tables hold networks")).collect()
 }
