@@ -79,6 +79,14 @@ pub enum GuardRequest {
     BlockList(BlockListRequest),
     /// A step of a search in old logs, or the question what came of it.
     LookBack(LookBackRequest),
+    /// Lift the bans of whom a source calls a false positive; guard does so where its own
+    /// configuration trusts that source.
+    FalsePositive {
+        /// Who; a prefix stands for all in it.
+        net: IpNet,
+        /// Whose word it is.
+        who: String,
+    },
     /// What it counts, without any address.
     Metrics,
     /// Counts a failure that a decoy saw.
@@ -103,9 +111,11 @@ impl Request for GuardRequest {
         match role {
             Role::Operator => true,
             Role::Exchange => {
-                use GuardRequest::{BansSince, BlockList, LookBack, Metrics, Ping, Reached};
+                use GuardRequest::{BansSince, BlockList, FalsePositive, LookBack};
+                use GuardRequest::{Metrics, Ping, Reached};
                 let follows = matches!(self, BansSince { .. } | Reached { .. });
-                follows || matches!(self, Ping | Metrics | BlockList(_) | LookBack(_))
+                let asks = matches!(self, BlockList(_) | FalsePositive { .. } | LookBack(_));
+                follows || asks || matches!(self, Ping | Metrics)
             }
             Role::Decoy => match self {
                 Self::Ping => true,
@@ -131,7 +141,8 @@ pub enum GuardAnswer {
     Banned(Vec<Ban>),
     /// To [`GuardRequest::Standing`], in the order in which they were made.
     Standing(Vec<StandingBan>),
-    /// To [`GuardRequest::Ban`] and [`GuardRequest::Unban`]: how many bans that changed.
+    /// To [`GuardRequest::Ban`], [`GuardRequest::Unban`] and [`GuardRequest::FalsePositive`]: how
+    /// many bans that changed.
     Changed(u64),
     /// To [`GuardRequest::BansSince`].
     BanLog(BanLog),
@@ -371,6 +382,15 @@ impl GuardClient {
         self.changed(&GuardRequest::Unban { jail, subjects })
     }
 
+    /// Has the bans of `net` lifted, whom `who` calls a false positive, and tells how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`]; refused where guard does not trust `who` so far.
+    pub fn false_positive(&mut self, net: IpNet, who: &str) -> Result<u64, ClientError> {
+        self.changed(&GuardRequest::FalsePositive { net, who: who.to_owned() })
+    }
+
     /// The bans after number `after`, at most `limit`; waits for one where there is none yet.
     ///
     /// # Errors
@@ -585,6 +605,10 @@ mod tests {
             [true, true, false, false],
         );
         check(r#"{"ask":"look_back","step":"begin"}"#, [true, true, false, false]);
+        check(
+            r#"{"ask":"false_positive","net":"192.0.2.1/32","who":"CERT"}"#,
+            [true, true, false, false],
+        );
         check(&failure("decoy-ssh"), [true, false, true, false]);
         check(&failure("sshd"), [true, false, false, false]); // a decoy speaks for decoys alone
     }

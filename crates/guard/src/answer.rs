@@ -16,7 +16,7 @@ use control::{Caller, Refusal, Role};
 use jail::Subject;
 
 use crate::addresses;
-use crate::block_list::BlockLists;
+use crate::block_list::{BlockLists, Limits};
 use crate::event::Event;
 use crate::look_back::{Followed, Past};
 use crate::program::Program;
@@ -76,6 +76,7 @@ pub(crate) struct Desk {
     pub(crate) lists: BlockLists,
     /// What searches old logs; `None` where nothing does.
     pub(crate) past: Option<Past>,
+    pub(crate) limits: Limits,
     pub(crate) decoys: Rate,
 }
 
@@ -108,6 +109,11 @@ impl Desk {
             GuardRequest::BlockList(step) => self.lists.ask(step).map(GuardAnswer::BlockList),
             GuardRequest::LookBack(step) => self.look_back(step).map(GuardAnswer::LookBack),
             GuardRequest::Metrics => self.metrics(),
+            GuardRequest::FalsePositive { net, who } => {
+                self.limits.may_lift(&net, &who).map_err(Refusal::Failed)?;
+                let subjects = Some(vec![Subject::from(net.to_string())]);
+                self.put(GuardRequest::Unban { jail: None, subjects })
+            }
             GuardRequest::Config(request) => self.configure(request),
             GuardRequest::BansSince { after, wait_ms, .. } => {
                 let patience = Duration::from_millis(wait_ms.into()).min(MAX_WAIT);

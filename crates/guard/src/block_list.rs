@@ -239,7 +239,7 @@ impl Keeper {
                 format!("there are {MAX_LISTS} block lists, no more are kept; forget one first");
             return Err(Refusal::Failed(why));
         }
-        self.pending = Some(Pending::new(source, version, base, self.limits));
+        self.pending = Some(Pending::new(source, version, base, self.limits.clone()));
         Ok(BlockListAnswer::Taken)
     }
 

@@ -48,7 +48,7 @@ pub struct Setup {
     pub actions: Option<PathBuf>,
     /// What holds the bans. [`crate::Memory`] makes a dry run.
     pub firewall: Box<dyn Firewall>,
-    /// What is taken of block lists.
+    /// What is taken of block lists and of those who write them.
     pub block_limits: Limits,
     /// What time it is.
     pub clock: Clock,
@@ -155,7 +155,8 @@ impl Guard {
         let (inbox, events) = sync_channel(MAX_INBOX);
         let feed = Arc::new(Feed::default());
         let roster = Arc::new(Roster::new(&ready, inbox.clone(), program.clone()));
-        let (lists, keeper) = BlockLists::start(state.as_deref(), firewall.beside(), block_limits)?;
+        let (lists, keeper) =
+            BlockLists::start(state.as_deref(), firewall.beside(), block_limits.clone())?;
         let past = look_back.map(Past::new);
         let desk = Arc::new(Desk {
             inbox: inbox.clone(),
@@ -164,6 +165,7 @@ impl Guard {
             program,
             lists: lists.clone(),
             past: past.clone(),
+            limits: block_limits,
             decoys: Rate::default(),
         });
         let mut servers = Vec::new();

@@ -11,7 +11,6 @@ use control::ClientError;
 use control::block_list::{BlockEntry, BlockListAnswer, BlockListOutcome, WhyRefused};
 use control::guard::GuardClient;
 use ipnet::IpNet;
-use jail::Subject;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -97,8 +96,8 @@ impl Kernel {
     /// Has it lift the bans of its own jails: somebody whose word suffices for that calls `net` a
     /// false positive.
     pub(crate) fn lift(&self, net: IpNet, who: &str) {
-        let lifted = GuardClient::connect(&self.path)
-            .and_then(|mut guard| guard.unban(None, Some(&[Subject::from(net)])));
+        let lifted =
+            GuardClient::connect(&self.path).and_then(|mut guard| guard.false_positive(net, who));
         match lifted {
             Ok(0) => {}
             Ok(n) => info!(target: LOG, "{who} calls {net} a false positive: {n} bans are lifted"),

@@ -23,7 +23,7 @@ pub(crate) struct BlockList {
     pub(crate) min_score: f64,
     pub(crate) require_tags: Vec<String>,
     pub(crate) refuse_tags: Vec<String>,
-    /// Numbers of organisations at the MISP.
+    /// Names of organisations, as at the MISP; the number of one that it does not name.
     pub(crate) organisations: Vec<String>,
     pub(crate) types: Vec<String>,
     /// The widest prefixes, of IPv4 and of IPv6: `["/16", "/32"]`.
@@ -74,6 +74,7 @@ impl BlockList {
             widest_v4: self.widest.v4,
             widest_v6: self.widest.v6,
             max_entries: self.max_entries,
+            trusted: self.trusted_false_positives.clone(),
         }
     }
 

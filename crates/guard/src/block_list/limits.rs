@@ -1,4 +1,4 @@
-//! Whom guard never blocks, whatever a list says.
+//! Whom guard never blocks, whatever a list says, and whose word frees.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ const SPECIAL: [&str; 10] = [
 ];
 
 /// What guard takes of block lists, whoever asks.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// The shortest length of a prefix of IPv4.
     pub widest_v4: u8,
@@ -30,28 +30,45 @@ pub struct Limits {
     pub widest_v6: u8,
     /// Entries of all lists together.
     pub max_entries: usize,
+    /// Whose word that somebody is a false positive lifts the bans of all jails.
+    pub trusted: Vec<String>,
 }
 
 impl Default for Limits {
     /// A sixteenth bit more than the widest networks that one attacker is seen in; as many entries as
     /// the kernel holds in some 200 MB.
     fn default() -> Self {
-        Self { widest_v4: 16, widest_v6: 32, max_entries: 1_000_000 }
+        Self { widest_v4: 16, widest_v6: 32, max_entries: 1_000_000, trusted: Vec::new() }
     }
 }
 
 impl Limits {
     /// Why a prefix is never taken; this does not depend on the host.
     pub(super) fn refuses(&self, net: &IpNet) -> Option<WhyRefused> {
-        let widest = match net {
-            IpNet::V4(_) => self.widest_v4,
-            IpNet::V6(_) => self.widest_v6,
-        };
-        if net.prefix_len() < widest {
+        if self.is_too_wide(net) {
             return Some(WhyRefused::TooWide);
         }
         let special = SPECIAL.iter().filter_map(|it| it.parse::<IpNet>().ok());
         overlaps(special, net).then_some(WhyRefused::Special)
+    }
+
+    /// Whether the word of `who` lifts the bans of `net`, or why not.
+    pub(crate) fn may_lift(&self, net: &IpNet, who: &str) -> Result<(), String> {
+        if !self.trusted.iter().any(|it| it == who) {
+            return Err(format!("`trusted_false_positives` of guard does not name {who:?}"));
+        }
+        match self.is_too_wide(net) {
+            true => Err(format!("{net} is wider than `widest` of guard allows")),
+            false => Ok(()),
+        }
+    }
+
+    fn is_too_wide(&self, net: &IpNet) -> bool {
+        let widest = match net {
+            IpNet::V4(_) => self.widest_v4,
+            IpNet::V6(_) => self.widest_v6,
+        };
+        net.prefix_len() < widest
     }
 }
 
@@ -134,6 +151,21 @@ mod tests {
     #[track_caller]
     fn check(text: &str, want: Option<WhyRefused>) {
         assert_eq!(Limits::default().refuses(&net(text)), want, "{text}");
+    }
+
+    #[track_caller]
+    fn check_lift(text: &str, who: &str, want: Result<(), &str>) {
+        let limits = Limits { trusted: vec!["CERT".to_owned()], ..Limits::default() };
+        assert_eq!(limits.may_lift(&net(text), who), want.map_err(str::to_owned), "{text} {who}");
+    }
+
+    #[test]
+    fn whose_word_frees() {
+        check_lift("192.0.2.1/32", "CERT", Ok(()));
+        check_lift("198.51.0.0/16", "CERT", Ok(()));
+        check_lift("0.0.0.0/0", "CERT", Err("0.0.0.0/0 is wider than `widest` of guard allows"));
+        let unknown = "`trusted_false_positives` of guard does not name \"ORG\"";
+        check_lift("192.0.2.1/32", "ORG", Err(unknown));
     }
 
     #[test]

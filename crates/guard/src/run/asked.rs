@@ -43,8 +43,8 @@ impl Run {
             GuardRequest::Reached { log, number } => self.reached(&log, number),
             GuardRequest::Metrics => Ok(GuardAnswer::Metrics(self.metrics(now))),
             GuardRequest::Failure(failure) => self.reported(failure, now),
-            GuardRequest::BlockList(_) => {
-                Err(Refusal::Failed("block lists are their keeper's".to_owned()))
+            GuardRequest::BlockList(_) | GuardRequest::FalsePositive { .. } => {
+                Err(Refusal::Failed("what others say is the desk's".to_owned()))
             }
             GuardRequest::LookBack(_) => {
                 Err(Refusal::Failed("old logs are searched beside the loop".to_owned()))
