@@ -14,6 +14,7 @@ mod store;
 use std::collections::BTreeSet;
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use lists::change::Withdrawal;
 use lists::net;
+use lists::warninglist::Warninglist;
 use tracing::{error, info, warn};
 
 use self::brake::{Amount, Window};
@@ -34,6 +36,7 @@ pub(crate) use self::store::ListStore;
 use self::store::{Change, SourceRow};
 use crate::LOG;
 use crate::follow::cause;
+use crate::intake::Intake;
 use crate::look_back::LookBack;
 use crate::pull::{self, Heard, Origin, PullError, RowChange, Told, Wanted};
 use crate::stop::Stop;
@@ -96,7 +99,7 @@ impl Keeper {
     }
 }
 
-/// Starts to keep the lists that `pull` describes, in `database`.
+/// Starts to keep the lists that `pull` describes, in `database`; `intake` knows MISP's warninglists.
 ///
 /// # Errors
 ///
@@ -104,12 +107,14 @@ impl Keeper {
 pub(crate) fn start(
     pull: Pull,
     database: &Path,
+    intake: &Arc<Intake>,
     stop: &Stop,
 ) -> Result<(Keeper, JoinHandle<()>), StoreError> {
     let (inbox, from) = mpsc::sync_channel(MAX_WAITING);
     let store = ListStore::open(database, pull.look_back.is_some())?;
     let (every, kinds) = (pull.every, pull.policy.types.clone());
-    let wanted = Wanted { every, kinds, most: 2 * pull.policy.max_entries as u64 };
+    let most = 2 * pull.policy.max_entries as u64;
+    let wanted = Wanted { every, kinds, most, intake: Arc::clone(intake) };
     for (number, origin) in pull.origins.iter().enumerate() {
         store.know(&origin.name)?;
         let progress = store.source(&origin.name)?.progress;
@@ -118,7 +123,10 @@ pub(crate) fn start(
     }
     let mut keeping = Keeping {
         sources: pull.origins.into_iter().map(|origin| Source::new(origin.name)).collect(),
+        configured: pull.policy.warninglists.clone(),
         policy: pull.policy,
+        intake: Arc::clone(intake),
+        heeded: None,
         kernel: Kernel::new(pull.guard),
         store,
         is_checked: Instant::now(),
@@ -133,6 +141,12 @@ pub(crate) fn start(
 struct Keeping {
     store: ListStore,
     policy: BlockPolicy,
+    /// The warninglists of the configuration.
+    configured: Vec<Arc<Warninglist>>,
+    /// Knows those of MISP,
+    intake: Arc<Intake>,
+    /// and when they were fetched that the policy heeds.
+    heeded: Option<Timestamp>,
     sources: Vec<Source>,
     kernel: Kernel,
     /// When guard was asked last what it holds.
@@ -161,6 +175,7 @@ impl Source {
 
 impl Keeping {
     fn run(&mut self, inbox: &Receiver<Inbox>, stop: &Stop) {
+        self.heed_warnings();
         // The configuration may be another one than at the last start.
         self.judge_all();
         self.check_guard();
@@ -193,7 +208,7 @@ impl Keeping {
     }
 
     fn look_at_the_time(&mut self) {
-        if self.is_judged.elapsed() >= JUDGE_EVERY {
+        if self.heed_warnings() || self.is_judged.elapsed() >= JUDGE_EVERY {
             self.judge_all();
         }
         if self.is_checked.elapsed() >= CHECK_EVERY && self.kernel.is_due() {
@@ -202,6 +217,18 @@ impl Keeping {
         if self.kernel.is_due() {
             self.bring_unsent();
         }
+    }
+
+    /// Has the policy heed the warninglists as they were fetched last; tells whether they are new.
+    fn heed_warnings(&mut self) -> bool {
+        let fetched = self.intake.warnings().fetched();
+        if self.heeded == fetched {
+            return false;
+        }
+        self.heeded = fetched;
+        let lists = self.configured.iter().cloned().chain(self.intake.harmless());
+        self.policy.warninglists = lists.collect();
+        true
     }
 
     /// Takes what a source told.

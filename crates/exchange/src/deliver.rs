@@ -30,14 +30,13 @@ use crate::intake::Intake;
 use crate::meter::{Meter, Outcome};
 use crate::plan::{Plan, Settled};
 use crate::store::{Changes, DestinationRow, Row, Store, StoreError, Trouble};
+use crate::warnings::Asking;
 use item::Items;
 use tally::Tally;
 
 /// The most attributes or sightings in one call: beyond it MISP gains no speed, and a lost answer
 /// costs more.
 pub(crate) const MAX_BATCH: usize = 1_000;
-/// When a server that has no warninglists, or cannot give them, is asked again.
-const WARNINGS_AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// The store, shared by the threads of this process.
 pub(crate) type Shared = Arc<Mutex<Store>>;
@@ -55,8 +54,10 @@ pub(crate) struct Deliverer {
     n_careful: u32,
     /// Offenders told since the budget was last written down.
     n_told: u64,
-    /// When warninglists are asked for again, where there were none.
-    ask_warnings: Timestamp,
+    /// When warninglists are asked for.
+    asking: Asking,
+    /// When those were fetched that what waits was held against.
+    screened: Option<Timestamp>,
     /// Tags that MISP has, or that it was said to lack.
     tags: HashSet<String>,
 }
@@ -117,7 +118,8 @@ impl Deliverer {
             batch: MAX_BATCH,
             n_careful: 0,
             n_told: 0,
-            ask_warnings: Timestamp::MIN,
+            asking: Asking::default(),
+            screened: None,
             tags: HashSet::new(),
         }
     }
@@ -244,27 +246,26 @@ impl Deliverer {
         tally.tell(&self.row.destination.name, what);
     }
 
-    /// Fetches MISP's warninglists where it is time; tells whether they have been.
+    /// Fetches MISP's warninglists where it is time; tells whether what waits was held against new
+    /// ones, whoever fetched them.
     fn refresh_warnings(&mut self, now: Timestamp) -> Result<bool, Broken> {
         let intake = Arc::clone(&self.manner.intake);
         let warnings = intake.warnings();
-        if !intake.heeds_warnings() || !warnings.are_stale(now) || self.ask_warnings > now {
+        if !intake.heeds_warnings() {
             return Ok(false);
         }
-        match warnings.fetch(self.client()?, now) {
-            Ok(true) => {
-                self.store().change(|changes| intake.screen_again(changes))?;
-                return Ok(true);
-            }
-            Ok(false) => {}
-            Err(error) => {
-                // A server that is away fails here as well, and then nothing is told anyway.
-                self.client()?.version()?;
-                warn!(target: LOG, "{}: {error}; the warninglists stay as they are", self.name());
-            }
+        if self.asking.is_due(warnings, now) {
+            self.calls.spend();
+            let client = self.connection.client(&self.row.destination)?;
+            self.asking.ask(warnings, client, now)?;
         }
-        self.ask_warnings = now.checked_add(WARNINGS_AGAIN).unwrap_or(Timestamp::MAX);
-        Ok(false)
+        let fetched = warnings.fetched();
+        if self.screened == fetched {
+            return Ok(false);
+        }
+        self.store().change(|changes| intake.screen_again(changes))?;
+        self.screened = fetched;
+        Ok(true)
     }
 
     fn items(&self) -> Items<'_> {

@@ -2,9 +2,11 @@
 //! each destination that it goes to.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use jail::{Ban, Subject};
 use jiff::{SignedDuration, Timestamp};
+use lists::warninglist::Warninglist;
 use misp::value::normalise;
 use misp::wire::{IP_SRC, SightingKind};
 use tracing::info;
@@ -54,6 +56,11 @@ impl Intake {
     /// Whether any warninglist has a say.
     pub(crate) fn heeds_warnings(&self) -> bool {
         !self.policy.warninglists.is_empty()
+    }
+
+    /// The warninglists that keep whom they name from being blocked.
+    pub(crate) fn harmless(&self) -> Vec<Arc<Warninglist>> {
+        self.warnings.lists(|name| !self.policy.warninglists.may_block(name))
     }
 
     /// Remembers the configured destinations as they are now.

@@ -226,6 +226,11 @@ impl Treatment {
         self.short.is_empty() && self.without_to_ids.is_empty() && self.never.is_empty()
     }
 
+    /// Whether an address may be blocked that the list of this name names.
+    pub(crate) fn may_block(&self, list: &str) -> bool {
+        matches!(self.of(list), Ok(Terms::Full | Terms::Short))
+    }
+
     /// What the list of this name does to an address that it names.
     fn of(&self, list: &str) -> Result<Terms, Kept> {
         let fits = |patterns: &[String]| patterns.iter().any(|it| matches_any_case(it, list));
@@ -347,6 +352,10 @@ mod tests {
         check("List of known Stretchoid scanning addresses", Ok(Terms::WithoutToIds));
         check("List of known Amazon AWS IP address ranges", Ok(Terms::Short));
         check("Specialized list of vpn-ipv4 addresses", Ok(Terms::Short));
+        let may_block = |list: &str| Treatment::default().may_block(list);
+        assert!(may_block("List of known Amazon AWS IP address ranges"));
+        assert!(!may_block("List of known Stretchoid scanning addresses"));
+        assert!(!may_block("List of known IPv4 public DNS resolvers"));
         let none = Treatment { never: Vec::new(), ..Treatment::default() };
         assert_eq!(none.of("List of known IPv4 public DNS resolvers"), Ok(Terms::Full));
     }

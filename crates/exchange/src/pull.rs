@@ -10,6 +10,7 @@ mod hub;
 mod misp;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
@@ -22,11 +23,14 @@ use lists::chain::{ChainError, Follower};
 use lists::change::{MAX_LINE_BYTES, Withdrawal};
 use serde::Deserialize;
 
+use self::misp::Names;
 use crate::backoff::{FIRST_RETRY, backoff};
 use crate::blocklist::Indicator;
 use crate::connect::{ConnectError, Connection};
 use crate::destination::Transport;
+use crate::intake::Intake;
 use crate::stop::Stop;
+use crate::warnings::Asking;
 
 /// Rows in one piece.
 const PIECE: usize = 1_000;
@@ -138,6 +142,8 @@ pub(crate) struct Wanted {
     pub(crate) kinds: Vec<String>,
     /// The most indicators that a server may have.
     pub(crate) most: u64,
+    /// Knows whether the server's warninglists are wanted, too.
+    pub(crate) intake: Arc<Intake>,
 }
 
 /// Speaks for one server to the keeper.
@@ -157,26 +163,34 @@ impl<M: From<Heard>> Mouth<'_, M> {
 pub(crate) fn listen<M: From<Heard> + Send + 'static>(
     number: usize,
     origin: Origin,
-    mut progress: Progress,
+    progress: Progress,
     wanted: Wanted,
     to: SyncSender<M>,
     stop: Stop,
 ) {
+    let mut visitor = Visitor {
+        origin,
+        progress,
+        wanted,
+        connection: Connection::default(),
+        asking: Asking::default(),
+        names: Names::default(),
+    };
     // It is not waited for: a read may take as long as a server is silent, and it owns nothing.
     thread::spawn(move || {
         let mouth = Mouth { origin: number, to: &to };
-        let mut connection = Connection::default();
         let mut n_failed = 0;
         while !stop.is_stopped() {
-            let before = progress;
-            let visited = visit(&origin, &mut connection, &mut progress, &wanted, &mouth);
-            if before != progress {
+            let before = visitor.progress;
+            let visited = visitor.visit(&mouth);
+            if before != visitor.progress {
                 n_failed = 0;
             }
+            let every = visitor.wanted.every;
             let wait = match visited {
                 Ok(Visited::Misp) => {
                     n_failed = 0;
-                    wanted.every
+                    every
                 }
                 // A stream that was cut is taken up at once, and then ever less often.
                 Ok(Visited::Hub) => {
@@ -186,8 +200,8 @@ pub(crate) fn listen<M: From<Heard> + Send + 'static>(
                 Err(PullError::Gone) => return,
                 Err(error) => {
                     n_failed += 1;
-                    let longest =
-                        if progress.follower.is_some() { LONGEST_PAUSE } else { wanted.every };
+                    let is_hub = visitor.progress.follower.is_some();
+                    let longest = if is_hub { LONGEST_PAUSE } else { every };
                     if mouth.tell(Told::Failed(error)).is_err() {
                         return;
                     }
@@ -205,28 +219,39 @@ enum Visited {
     Hub,
 }
 
-fn visit<M: From<Heard>>(
-    origin: &Origin,
-    connection: &mut Connection,
-    progress: &mut Progress,
-    wanted: &Wanted,
-    mouth: &Mouth<'_, M>,
-) -> Result<Visited, PullError> {
-    let client = connection.to(&origin.url, &origin.key_file, &origin.transport)?;
-    if progress.follower.is_none() {
-        let key = origin.hub_key.map_or_else(|| shown_key(client), |key| Ok(Some(key)))?;
-        progress.follower = key.map(Follower::new);
-    }
-    match &mut progress.follower {
-        Some(follower) => {
-            if let Some(pinned) = origin.hub_key.filter(|_| follower.place.sequence == 0) {
-                follower.key = pinned;
-            }
-            hub::follow(client, follower, wanted.most, mouth).map(|()| Visited::Hub)
+/// Goes to one server, and remembers how far it came.
+struct Visitor {
+    origin: Origin,
+    progress: Progress,
+    wanted: Wanted,
+    connection: Connection,
+    asking: Asking,
+    names: Names,
+}
+
+impl Visitor {
+    fn visit<M: From<Heard>>(&mut self, mouth: &Mouth<'_, M>) -> Result<Visited, PullError> {
+        let Self { origin, progress, wanted, .. } = self;
+        let client = self.connection.to(&origin.url, &origin.key_file, &origin.transport)?;
+        let (warnings, now) = (wanted.intake.warnings(), Timestamp::now());
+        if wanted.intake.heeds_warnings() && self.asking.is_due(warnings, now) {
+            self.asking.ask(warnings, client, now)?;
         }
-        None => {
-            misp::pull(client, progress, wanted, mouth)?;
-            Ok(Visited::Misp)
+        if progress.follower.is_none() {
+            let key = origin.hub_key.map_or_else(|| shown_key(client), |key| Ok(Some(key)))?;
+            progress.follower = key.map(Follower::new);
+        }
+        match &mut progress.follower {
+            Some(follower) => {
+                if let Some(pinned) = origin.hub_key.filter(|_| follower.place.sequence == 0) {
+                    follower.key = pinned;
+                }
+                hub::follow(client, follower, wanted.most, mouth).map(|()| Visited::Hub)
+            }
+            None => {
+                misp::pull(client, progress, wanted, &mut self.names, mouth)?;
+                Ok(Visited::Misp)
+            }
         }
     }
 }

@@ -189,7 +189,7 @@ fn daemon(mut setup: Setup, stop: &Stop) -> Result<Ended, ExchangeError> {
         Some(look_back::start(look_back, guard, &setup.state, &database, stop))
     });
     let look_back = look_back.transpose()?;
-    let pull = setup.pull.map(|it| blocklist::start(it, &database, stop));
+    let pull = setup.pull.map(|it| blocklist::start(it, &database, &manner.intake, stop));
     let (keeper, keeping) = pull.transpose()?.unzip();
     let metrics = setup.metrics.map(|it| exchange.serve_metrics(it, keeper.clone())).transpose()?;
     let _server = match setup.socket {

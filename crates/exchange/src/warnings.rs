@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jail::Subject;
@@ -20,6 +20,8 @@ use crate::{LOG, policy, state};
 
 /// MISP's own lists change every few days.
 const FETCH_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// When a server that has no lists, or cannot give them, is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// The most lists of one server; MISP ships about 140.
 const MAX_LISTS: usize = 1_000;
 /// The kinds of lists that speak of addresses.
@@ -30,11 +32,13 @@ const KINDS: [&str; 2] = ["cidr", "string"];
 pub(crate) struct Warnings {
     folder: PathBuf,
     known: RwLock<Known>,
+    /// Held while files are changed: several servers may be asked at once.
+    writing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    lists: Vec<Warninglist>,
+    lists: Vec<Arc<Warninglist>>,
     fetched: Option<Timestamp>,
 }
 
@@ -43,7 +47,18 @@ impl Warnings {
     pub(crate) fn load(state: &Path) -> Self {
         let folder = state::warninglists(state);
         let known = RwLock::new(Known { lists: read(&folder), fetched: fetched(&folder) });
-        Self { folder, known }
+        Self { folder, known, writing: Mutex::default() }
+    }
+
+    /// When they were fetched last.
+    pub(crate) fn fetched(&self) -> Option<Timestamp> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).fetched
+    }
+
+    /// The lists whose names are `wanted`.
+    pub(crate) fn lists(&self, wanted: impl Fn(&str) -> bool) -> Vec<Arc<Warninglist>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.lists.iter().filter(|list| wanted(&list.name)).cloned().collect()
     }
 
     /// The name of a list that names a subject.
@@ -54,15 +69,14 @@ impl Warnings {
     }
 
     /// Whether it is time to fetch them.
-    pub(crate) fn are_stale(&self, now: Timestamp) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let age = known.fetched.map(|then| Duration::try_from(now.duration_since(then)));
+    fn are_stale(&self, now: Timestamp) -> bool {
+        let age = self.fetched().map(|then| Duration::try_from(now.duration_since(then)));
         // A clock that was set back makes them seem to be of the future; they are fetched then, too.
         !matches!(age, Some(Ok(age)) if age < FETCH_EVERY)
     }
 
     /// Fetches what has changed; tells whether the server has lists at all.
-    pub(crate) fn fetch(&self, client: &Client, now: Timestamp) -> Result<bool, MispError> {
+    fn fetch(&self, client: &Client, now: Timestamp) -> Result<bool, MispError> {
         let offered = match client.warninglists() {
             Ok(offered) => offered,
             // A server without lists has nothing to say here; the next one is asked.
@@ -87,6 +101,7 @@ impl Warnings {
 
     /// Forgets the lists that are offered no more, and reads the others.
     fn settle(&self, offered: &[wire::Warninglist], now: Timestamp) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let paths: Vec<_> = offered.iter().filter_map(|list| self.path(list)).collect();
         for path in files(&self.folder) {
             if !paths.contains(&path) {
@@ -104,6 +119,7 @@ impl Warnings {
     }
 
     fn keep(&self, list: &wire::Warninglist) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(path) = self.path(list) else { return };
         let kept = state::make(&self.folder).and_then(|()| {
             let temporary = path.with_extension("new");
@@ -125,11 +141,44 @@ impl Warnings {
     }
 }
 
+/// Asks one server for its lists, again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Asking {
+    not_before: Option<Timestamp>,
+}
+
+impl Asking {
+    /// Whether it is time to ask.
+    pub(crate) fn is_due(&self, warnings: &Warnings, now: Timestamp) -> bool {
+        warnings.are_stale(now) && self.not_before.is_none_or(|then| then <= now)
+    }
+
+    /// Asks, and says what is wrong with the lists; an error is the server's.
+    pub(crate) fn ask(
+        &mut self,
+        warnings: &Warnings,
+        client: &Client,
+        now: Timestamp,
+    ) -> Result<(), MispError> {
+        match warnings.fetch(client, now) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => {
+                // A server that is away fails here as well, and then the lists are the least of it.
+                client.version()?;
+                warn!(target: LOG, "{}: {error}; the warninglists stay as they are", client.url());
+            }
+        }
+        self.not_before = now.checked_add(ASK_AGAIN).ok();
+        Ok(())
+    }
+}
+
 fn speaks_of_addresses(list: &wire::Warninglist) -> bool {
     KINDS.contains(&list.kind.as_str())
 }
 
-fn read(folder: &Path) -> Vec<Warninglist> {
+fn read(folder: &Path) -> Vec<Arc<Warninglist>> {
     let list = |path: &PathBuf| match fs::read(path) {
         Ok(bytes) => Warninglist::read(&bytes).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -139,7 +188,7 @@ fn read(folder: &Path) -> Vec<Warninglist> {
             .inspect_err(|why| warn!(target: LOG, "the warninglist `{}`: {why}", path.display()))
             .ok()
     };
-    files(folder).into_iter().filter_map(read).collect()
+    files(folder).into_iter().filter_map(read).map(Arc::new).collect()
 }
 
 /// When the lists were last fetched: the folder is marked then.

@@ -321,6 +321,13 @@ fn attribute(n: u32, value: &str) -> Value {
     })
 }
 
+/// Changes an attribute of a MISP, as an analyst does.
+fn edit(misp: &Upstream, place: usize, field: &str, to: bool) {
+    let attribute = &mut misp.state().attributes[place];
+    attribute[field] = json!(to);
+    attribute["timestamp"] = json!(now().to_string());
+}
+
 fn sighting(value: &str, kind: &str, who: &str) -> Value {
     json!({"Sighting": {
         "value": value, "type": kind, "date_sighting": now().to_string(),
@@ -340,8 +347,8 @@ fn a_misp_is_pulled_page_by_page_and_judged_here() {
     pulling.await_list(&["45.33.32.1", "45.33.32.2"]);
     assert!(pulling.why_not("45.33.32.3")[0].as_ref().unwrap().contains("to_ids"));
     // An analyst takes one away, and another one back.
-    misp.state().attributes[0]["deleted"] = json!(true);
-    misp.state().attributes[2]["to_ids"] = json!(true);
+    edit(&misp, 0, "deleted", true);
+    edit(&misp, 2, "to_ids", true);
     pulling.await_list(&["45.33.32.2", "45.33.32.3"]);
     // One organisation's word is a vote; that of a trusted one withdraws.
     misp.state().sightings = vec![sighting("45.33.32.2", "1", "ORG")];
@@ -350,5 +357,98 @@ fn a_misp_is_pulled_page_by_page_and_judged_here() {
     misp.state().sightings.push(sighting("45.33.32.2", "1", "CERT"));
     pulling.await_list(&["45.33.32.3", "45.33.32.4"]);
     assert!(pulling.why_not("45.33.32.2")[0].as_ref().unwrap().contains("CERT"));
-    assert!(misp.state().n_searches > 3);
+    assert!(misp.state().searches.len() > 3);
+}
+
+/// Attributes that MISP has so many of that a pull takes three pages.
+const MANY: u32 = 10_001;
+/// Attributes in a page of ours.
+const PAGE: usize = 5_000;
+
+#[test]
+fn many_pages_are_read_to_the_last_though_some_are_short() {
+    let misp = Upstream::misp();
+    let hour_ago = (now() - 3_600).to_string();
+    misp.state().attributes = (0..MANY)
+        .map(|n| {
+            let mut old = attribute(n, &numbered(n));
+            old["timestamp"] = json!(hour_ago);
+            old
+        })
+        .collect();
+    let left_out = misp.state().attributes[PAGE]["value"].as_str().unwrap().to_owned();
+    misp.state().left_out = Some(left_out.leak());
+    let pulling = Pulling::start(&misp);
+    pulling.wait("all but one", || pulling.guard().list("main").len() == MANY as usize - 1);
+    let first = pulling.guard().n_whole();
+    assert_eq!(misp.state().searches[..3], [(0, 1), (0, 2), (0, 3)]);
+    // From then on changes alone are asked for, from a little before the last time.
+    misp.state().attributes.push(attribute(MANY, "45.99.0.1"));
+    edit(&misp, 0, "deleted", true);
+    pulling.wait("the change", || {
+        let list = pulling.guard().list("main");
+        list.contains(&"45.99.0.1".to_owned()) && !list.contains(&numbered(0))
+    });
+    let (since, page) = *misp.state().searches.last().unwrap();
+    assert!(page == 1 && (now() - 300..now() - 60).contains(&since), "{since} {page}");
+    assert_eq!(pulling.guard().n_whole(), first, "guard is told of the change alone");
+}
+
+#[test]
+fn what_a_misp_deleted_for_good_goes_when_all_is_compared() {
+    let misp = Upstream::misp();
+    misp.state().attributes = vec![attribute(1, "45.33.32.1"), attribute(2, "45.33.32.2")];
+    let mut pulling = Pulling::start(&misp);
+    pulling.await_list(&["45.33.32.1", "45.33.32.2"]);
+    misp.state().attributes.remove(0);
+    misp.state().attributes.push(attribute(3, "45.33.32.3"));
+    pulling.await_list(&["45.33.32.1", "45.33.32.2", "45.33.32.3"]); // it left no trace
+    pulling.end();
+    let database = pulling.folder.path().join("state/exchange/exchange.db");
+    let seven_hours_ago = now() - 7 * 3_600;
+    let db = rusqlite::Connection::open(database).unwrap();
+    db.execute("UPDATE pull_source SET reconciled = ?1", [seven_hours_ago]).unwrap();
+    drop(db);
+    pulling.run(&misp, BlockPolicy::default());
+    pulling.await_list(&["45.33.32.2", "45.33.32.3"]);
+}
+
+#[test]
+fn organisations_are_known_by_their_names() {
+    let misp = Upstream::misp();
+    let of = |n: u32, organisation: &str| {
+        let mut it = attribute(n, &numbered(n));
+        it["Event"]["orgc_id"] = json!(organisation);
+        it
+    };
+    misp.state().organisations = [(7, "CIRCL"), (8, "CERT")].into();
+    misp.state().attributes = vec![of(1, "7"), of(2, "8"), of(3, "9"), of(4, "10"), of(5, "7")];
+    let organisations = vec!["CIRCL".to_owned(), "9".to_owned()];
+    let pulling = Pulling::with(&misp, BlockPolicy { organisations, ..BlockPolicy::default() });
+    // The one without a name goes by its number.
+    pulling.await_list(&[&numbered(1), &numbered(3), &numbered(5)]);
+    assert!(pulling.why_not(&numbered(2))[0].as_ref().unwrap().contains("`CERT`"));
+    assert_eq!(misp.state().n_names, 4, "each is asked for once");
+}
+
+#[test]
+fn a_misps_warninglists_keep_from_being_blocked() {
+    let misp = Upstream::misp();
+    misp.state().warninglists = vec![
+        ("List of known IPv4 public DNS resolvers", vec!["45.33.32.1"]),
+        ("List of known Stretchoid scanning addresses", vec!["45.33.32.2"]),
+        ("List of known Amazon AWS IP address ranges", vec!["45.33.32.0/24"]),
+    ];
+    misp.state().attributes = (1..=3).map(|n| attribute(n, &format!("45.33.32.{n}"))).collect();
+    let mut pulling = Pulling::start(&misp);
+    // Whoever rents a machine in a cloud may well be an attacker.
+    pulling.await_list(&["45.33.32.3"]);
+    let why = pulling.why_not("45.33.32.1");
+    assert!(why[0].as_ref().unwrap().contains("public DNS resolvers"), "{why:?}");
+    // They hold while MISP is away.
+    pulling.end();
+    misp.state().is_portal = true;
+    pulling.run(&misp, BlockPolicy::default());
+    pulling.wait("the trouble", || pulling.status().last_error.is_some());
+    assert_eq!(pulling.why_not("45.33.32.1"), why);
 }

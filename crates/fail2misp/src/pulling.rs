@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use exchange::{BlockPolicy, Destination, LookBack, Origin, Pull};
@@ -62,8 +63,8 @@ fn policy(list: &BlockList) -> Result<BlockPolicy> {
     })
 }
 
-fn warninglist(path: &Path) -> Result<Warninglist> {
+fn warninglist(path: &Path) -> Result<Arc<Warninglist>> {
     let named = || format!("blocklist.warninglists: `{}`", path.display());
     let bytes = fs::read(path).with_context(named)?;
-    Warninglist::read(&bytes).with_context(named)
+    Warninglist::read(&bytes).map(Arc::new).with_context(named)
 }

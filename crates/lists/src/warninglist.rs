@@ -6,6 +6,8 @@
 //! `string` speak of addresses by what they are; `hostname`, `substring` and `regex` speak of texts
 //! and never match an address here.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -96,7 +98,7 @@ impl Warninglist {
 }
 
 /// The name of the first list that says anything of `net`.
-pub fn hit(lists: &[Warninglist], net: IpNet) -> Option<&str> {
+pub fn hit(lists: &[Arc<Warninglist>], net: IpNet) -> Option<&str> {
     lists.iter().find(|list| list.touches(net)).map(|list| &*list.name)
 }
 
@@ -108,7 +110,7 @@ mod tests {
     fn check(json: &str, value: &str, want: Option<&str>) {
         let list = Warninglist::read(json.as_bytes()).expect("the row holds a list");
         let net = net::read(value).expect("the row holds an address");
-        assert_eq!(hit(&[list], net), want, "{json} {value}");
+        assert_eq!(hit(&[Arc::new(list)], net), want, "{json} {value}");
     }
 
     #[test]

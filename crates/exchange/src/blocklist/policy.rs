@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use lists::PrefixSet;
@@ -42,7 +43,7 @@ pub struct BlockPolicy {
     /// Own addresses, and those that the administrator never wants blocked.
     pub never: PrefixSet,
     /// What is no indicator, whoever says so.
-    pub warninglists: Vec<Warninglist>,
+    pub warninglists: Vec<Arc<Warninglist>>,
     /// The longest list of one source; the best scores stay.
     pub max_entries: usize,
     /// A pull that changes more than this share of the list waits for an administrator.
@@ -249,7 +250,7 @@ mod tests {
         let list = r#"{"name":"resolvers","type":"cidr","list":["8.8.8.0/24"]}"#;
         BlockPolicy {
             never: [net("45.33.33.0/24"), net("81.2.69.142")].into_iter().collect(),
-            warninglists: vec![Warninglist::read(list.as_bytes()).expect("a list")],
+            warninglists: vec![Warninglist::read(list.as_bytes()).expect("a list").into()],
             trusted: vec!["CERT".to_owned()],
             votes: 2,
             ..BlockPolicy::default()

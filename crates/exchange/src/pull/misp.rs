@@ -4,10 +4,12 @@
 //! all changes are asked for and judged here. What is deleted for good leaves no trace, and what
 //! comes by synchronisation keeps its old timestamp: for both there is the comparison of the whole.
 
+use std::collections::HashMap;
+
 use jiff::{SignedDuration, Timestamp};
 use lists::net;
-use misp::Client;
 use misp::pull::Found;
+use misp::{Client, MispError};
 
 use super::{Heard, Mouth, PIECE, Progress, PullError, Row, RowChange, Told, Wanted};
 use crate::blocklist::Indicator;
@@ -27,16 +29,17 @@ pub(super) fn pull<M: From<Heard>>(
     client: &Client,
     progress: &mut Progress,
     wanted: &Wanted,
+    names: &mut Names,
     mouth: &Mouth<'_, M>,
 ) -> Result<(), PullError> {
     let began = client.version()?.clock.unwrap_or_else(Timestamp::now);
     let sightings = sightings(client, progress.cursor, began)?;
     match (progress.cursor, progress.reconciled) {
         (Some(cursor), Some(last)) if began.duration_since(last) < RECONCILE_EVERY => {
-            changes(client, cursor - OVERLAP, wanted, mouth)?;
+            changes(client, cursor - OVERLAP, wanted, names, mouth)?;
         }
         _ => {
-            whole(client, wanted, mouth)?;
+            whole(client, wanted, names, mouth)?;
             progress.reconciled = Some(began);
             mouth.tell(Told::Whole(*progress))?;
         }
@@ -58,11 +61,14 @@ fn changes<M: From<Heard>>(
     client: &Client,
     since: Timestamp,
     wanted: &Wanted,
+    names: &mut Names,
     mouth: &Mouth<'_, M>,
 ) -> Result<(), PullError> {
     for number in 1..=wanted.pages() {
         let page = client.page(&wanted.kinds, since, number, PAGE)?;
-        let changes: Vec<RowChange> = page.attributes.into_iter().filter_map(change).collect();
+        names.learn(&page.attributes, client)?;
+        let changes: Vec<RowChange> =
+            page.attributes.into_iter().filter_map(|it| change(it, names)).collect();
         for piece in changes.chunks(PIECE) {
             mouth.tell(Told::Changes(piece.to_vec(), Progress::default()))?;
         }
@@ -77,12 +83,14 @@ fn changes<M: From<Heard>>(
 fn whole<M: From<Heard>>(
     client: &Client,
     wanted: &Wanted,
+    names: &mut Names,
     mouth: &Mouth<'_, M>,
 ) -> Result<(), PullError> {
     mouth.tell(Told::Begin)?;
     for number in 1..=wanted.pages() {
         let page = client.page(&wanted.kinds, Timestamp::UNIX_EPOCH, number, PAGE)?;
-        let rows: Vec<Row> = page.attributes.into_iter().filter_map(row).collect();
+        names.learn(&page.attributes, client)?;
+        let rows: Vec<Row> = page.attributes.into_iter().filter_map(|it| row(it, names)).collect();
         mouth.tell(Told::Rows(rows))?;
         if page.is_last {
             return Ok(());
@@ -91,21 +99,49 @@ fn whole<M: From<Heard>>(
     Err(PullError::TooMany { most: wanted.most })
 }
 
-fn change(found: Found) -> Option<RowChange> {
+/// The names of a MISP's organisations, as far as they were asked for: an attribute tells but the
+/// number.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashMap<u64, String>);
+
+impl Names {
+    /// Asks for the names of those that made `found` and are not known yet. One that MISP does not
+    /// tell goes by its number.
+    fn learn(&mut self, found: &[Found], client: &Client) -> Result<(), MispError> {
+        for id in found.iter().filter_map(|it| it.event.orgc_id) {
+            if self.0.contains_key(&id) {
+                continue;
+            }
+            let name = match client.organisation(id) {
+                Ok(name) => name,
+                Err(MispError::Misconfigured { .. } | MispError::Refused { .. }) => id.to_string(),
+                Err(error @ MispError::Later { .. }) => return Err(error),
+            };
+            self.0.insert(id, name);
+        }
+        Ok(())
+    }
+
+    fn of(&self, id: u64) -> String {
+        self.0.get(&id).cloned().unwrap_or_default()
+    }
+}
+
+fn change(found: Found, names: &Names) -> Option<RowChange> {
     match found.deleted {
         Some(true) => Some(RowChange::Remove { id: found.uuid?.to_string() }),
-        _ => row(found).map(RowChange::Put),
+        _ => row(found, names).map(RowChange::Put),
     }
 }
 
 /// A live attribute that names an address.
-fn row(found: Found) -> Option<Row> {
+fn row(found: Found, names: &Names) -> Option<Row> {
     if found.deleted == Some(true) {
         return None;
     }
     let changed = found.timestamp.map_or(0, Timestamp::as_second);
     let seconds = |time: Option<Timestamp>| time.map_or(changed, Timestamp::as_second);
-    let organisation = found.event.orgc_id.map(|id| id.to_string()).unwrap_or_default();
+    let organisation = found.event.orgc_id.map(|id| names.of(id)).unwrap_or_default();
     Some(Row {
         id: found.uuid?.to_string(),
         indicator: Indicator {

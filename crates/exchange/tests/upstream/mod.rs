@@ -54,7 +54,19 @@ pub(crate) struct State {
     /// What the MISP holds.
     pub(crate) attributes: Vec<Value>,
     pub(crate) sightings: Vec<Value>,
-    pub(crate) n_searches: usize,
+    /// The names of its organisations.
+    pub(crate) organisations: BTreeMap<u64, &'static str>,
+    /// Its warninglists, by their names.
+    pub(crate) warninglists: Vec<(&'static str, Vec<&'static str>)>,
+    /// What it was asked: since when, and for which page.
+    pub(crate) searches: Vec<(i64, u64)>,
+    /// How often it was asked for a name.
+    pub(crate) n_names: usize,
+    /// Leaves this value out of its pages, as MISP does with what a warninglist names: such a page
+    /// is short, and more may follow.
+    pub(crate) left_out: Option<&'static str>,
+    /// What its last page says of how much it found.
+    n_found: usize,
 }
 
 impl Upstream {
@@ -79,7 +91,12 @@ impl Upstream {
             followers: Vec::new(),
             attributes: Vec::new(),
             sightings: Vec::new(),
-            n_searches: 0,
+            organisations: BTreeMap::new(),
+            warninglists: Vec::new(),
+            searches: Vec::new(),
+            n_names: 0,
+            left_out: None,
+            n_found: 0,
         }));
         let it = Self { address, state };
         let server = it.clone();
@@ -140,10 +157,10 @@ impl Upstream {
         while let Some((path, body)) = request(&mut from) {
             let answered = match self.find(&path, &body) {
                 Found::Body(status, kind, body) => {
+                    let n_found = self.state().n_found;
                     let head = format!(
-                        "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nX-Result-Count: {}\r\n\
-                         Content-Length: {}\r\n\r\n",
-                        self.state().attributes.len(),
+                        "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n\
+                         X-Result-Count: {n_found}\r\nContent-Length: {}\r\n\r\n",
                         body.len()
                     );
                     stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())
@@ -176,12 +193,35 @@ impl Upstream {
             "/lists/changes" if state.is_hub => state.follow(path),
             "/servers/getVersion" => json(json!({"version": "2.5.1"})),
             "/attributes/restSearch" => {
-                state.n_searches += 1;
                 let asked: Value = serde_json::from_str(body).unwrap();
-                assert_eq!(asked["deleted"], json!([0, 1]));
-                json(json!({"response": {"Attribute": state.attributes}}))
+                json(json!({"response": {"Attribute": state.page(&asked)}}))
             }
             "/sightings/restSearch" => json(json!({"response": state.sightings})),
+            "/warninglists/index" => {
+                let row = |(id, (name, _)): (usize, &(&str, _))| json!({"Warninglist": {"id": id, "name": name, "type": "cidr", "version": 1}});
+                let rows: Vec<_> = state.warninglists.iter().enumerate().map(row).collect();
+                json(json!({"Warninglists": rows}))
+            }
+            path if path.starts_with("/warninglists/view/") => {
+                let id: usize = path.rsplit('/').next().unwrap().parse().unwrap();
+                let (name, entries) = &state.warninglists[id];
+                let entries: Vec<_> = entries.iter().map(|it| json!({"value": it})).collect();
+                json(json!({"Warninglist": {
+                    "id": id, "name": name, "type": "cidr", "version": 1,
+                    "WarninglistEntry": entries,
+                }}))
+            }
+            path if path.starts_with("/organisations/view/") => {
+                state.n_names += 1;
+                let id: u64 = path.rsplit('/').next().unwrap().parse().unwrap();
+                match state.organisations.get(&id) {
+                    Some(name) => json(json!({"Organisation": {"id": id, "name": name}})),
+                    None => {
+                        let text = json!({"name": "Invalid organisation", "url": path});
+                        Found::Body(404, "application/json", text.to_string())
+                    }
+                }
+            }
             _ => {
                 let text = json!({"name": "Not Found", "message": "Not Found", "url": path});
                 Found::Body(404, "application/json", text.to_string())
@@ -196,6 +236,26 @@ enum Found {
 }
 
 impl State {
+    /// A page as MISP 2.5.1 cuts it, and how it counts: one more than the limit where more follows,
+    /// one where there is nothing.
+    fn page(&mut self, asked: &Value) -> Vec<Value> {
+        assert_eq!(asked["deleted"], json!([0, 1]));
+        assert!(asked.get("to_ids").is_none() && asked.get("published").is_none());
+        let since = asked["timestamp"].as_i64().unwrap();
+        let (limit, page) = (asked["limit"].as_u64().unwrap(), asked["page"].as_u64().unwrap());
+        self.searches.push((since, page));
+        let is_changed =
+            |it: &&Value| it["timestamp"].as_str().unwrap().parse::<i64>().unwrap() >= since;
+        let skip = usize::try_from((page - 1) * limit).unwrap();
+        let limit = usize::try_from(limit).unwrap();
+        let changed = self.attributes.iter().filter(is_changed);
+        let mut found: Vec<Value> = changed.skip(skip).take(limit + 1).cloned().collect();
+        self.n_found = found.len().max(1);
+        found.truncate(limit);
+        found.retain(|it| Some(it["value"].as_str().unwrap()) != self.left_out);
+        found
+    }
+
     fn follow(&mut self, path: &str) -> Found {
         let since: u64 = path.rsplit('=').next().unwrap().parse().unwrap();
         let is_kept = self.records.first().is_some_and(|(first, _)| *first <= since + 1);
