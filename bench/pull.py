@@ -9,6 +9,7 @@ until guard says that the kernel holds all, and for CHANGES more from the moment
 reported; the change is tried ten times.
 """
 
+import ipaddress
 import json
 import pathlib
 import socket
@@ -73,9 +74,9 @@ def call(hub, path, body):
 
 
 def add(hub, event, numbers):
-    value = lambda n: f"45.{33 + n // 65_000}.{n % 65_000 // 250}.{n % 250 + 1}"
+    first = ipaddress.ip_address("45.33.0.0")
     call(hub, f"/attributes/add/{event}",
-         [{"type": "ip-src", "value": value(n)} for n in numbers])
+         [{"type": "ip-src", "value": str(first + n)} for n in numbers])
 
 
 def configure(folder, hub):
