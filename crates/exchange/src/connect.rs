@@ -70,6 +70,7 @@ fn connect(
         proxy: transport.proxy.clone(),
         verify: transport.verify,
         timeout: transport.timeout,
+        relay: transport.relay,
     };
     Ok((Client::new(url, &key.secret, &options)?, key.stamp))
 }

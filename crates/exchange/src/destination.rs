@@ -16,6 +16,8 @@ use uuid::Uuid;
 use crate::pattern::matches;
 use kind::JailKind;
 
+pub use kind::jail_of_event;
+
 pub use event::{DEFAULT_MAX_ATTRIBUTES, EventChoice, EventTemplate, HARD_MAX_ATTRIBUTES};
 
 /// The comment of the article's script, which is every attribute's unless told otherwise.
@@ -123,12 +125,15 @@ pub struct Transport {
     pub verify: bool,
     /// How long a call may take.
     pub timeout: Duration,
+    /// The hub in whose name calls are made, where it is one that tells on what others brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Uuid>,
 }
 
 impl Default for Transport {
     fn default() -> Self {
         let timeout = misp::CALL_TIMEOUT;
-        Self { ca_file: None, client_file: None, proxy: None, verify: true, timeout }
+        Self { ca_file: None, client_file: None, proxy: None, verify: true, timeout, relay: None }
     }
 }
 

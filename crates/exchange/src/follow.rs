@@ -7,7 +7,6 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use control::BanLog;
 use control::guard::GuardClient;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
@@ -29,17 +28,28 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// A source that is away is asked again at least this often: on one host it is back in seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// A part of a log that is followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Which log it is; numbers begin again in another one.
+    pub log: String,
+    /// The number of the last entry; the one that was asked for, where there is none after it.
+    pub last: u64,
+    /// What the entries report; some may report nothing.
+    pub reports: Vec<Report>,
+}
+
 /// Where bans come from: guard's log over its socket, or the hub's own in a relay.
 pub trait Source: Send {
-    /// The bans after number `after`, at most `limit`; waits for one where there is none yet.
+    /// What comes after number `after`, at most `limit` entries; waits for one where there is none
+    /// yet.
     ///
     /// # Errors
     ///
     /// When it cannot be asked; it is asked again later.
-    fn bans_since(&mut self, after: u64, limit: u32, wait: Duration)
-    -> Result<BanLog, SourceError>;
+    fn since(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Part, SourceError>;
 
-    /// Tells that every ban of `log` up to `number` is on our disk.
+    /// Tells that every entry of `log` up to `number` is on our disk.
     ///
     /// # Errors
     ///
@@ -79,13 +89,11 @@ impl GuardSource {
 }
 
 impl Source for GuardSource {
-    fn bans_since(
-        &mut self,
-        after: u64,
-        limit: u32,
-        wait: Duration,
-    ) -> Result<BanLog, SourceError> {
-        self.ask(|guard| guard.bans_since(after, limit, wait))
+    fn since(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Part, SourceError> {
+        let part = self.ask(|guard| guard.bans_since(after, limit, wait))?;
+        let last = part.bans.last().map_or(after, |it| it.number);
+        let reports = part.bans.into_iter().map(|it| Report::of(it.ban)).collect();
+        Ok(Part { log: part.log, last, reports })
     }
 
     fn reached(&mut self, log: &str, number: u64) -> Result<(), SourceError> {
@@ -112,7 +120,7 @@ pub(crate) fn follow(source: &mut dyn Source, store: &Shared, intake: &Intake, s
             }
             Err(Failed::Store(error)) => {
                 if n_failed == 0 {
-                    error!(target: LOG, "{error}: {}; bans wait with guard", cause(&error));
+                    error!(target: LOG, "{error}: {}; bans wait where they come from", cause(&error));
                 }
                 n_failed += 1;
                 stop.pause(LONGEST_PAUSE);
@@ -148,25 +156,28 @@ fn follow_once(
     let place = lock(store).place()?;
     let (log, after) = place.unwrap_or_default();
     let asked = Instant::now();
-    let mut answer = source.bans_since(after, MAX_BANS, WAIT).map_err(Failed::Source)?;
+    let mut answer = source.since(after, MAX_BANS, WAIT).map_err(Failed::Source)?;
+    let mut asked_for = after;
     if answer.log != log && after > 0 {
         // Another log, whose numbers began again: what was asked for means nothing in it.
-        warn!(target: LOG, "guard keeps a new log of bans; it is read from its beginning");
-        answer = source.bans_since(0, MAX_BANS, Duration::ZERO).map_err(Failed::Source)?;
+        warn!(target: LOG, "there is a new log of bans; it is read from its beginning");
+        asked_for = 0;
+        answer = source.since(0, MAX_BANS, Duration::ZERO).map_err(Failed::Source)?;
     }
-    let Some(last) = answer.bans.last().map(|ban| ban.number) else {
+    let Part { log, last, reports } = answer;
+    if last == asked_for {
         let is_early = asked.elapsed() < SHORTEST_WAIT;
         return Ok(if is_early { Followed::TooSoon } else { Followed::Nothing });
-    };
+    }
     let now = Timestamp::now();
     lock(store).change(|changes| {
-        for numbered in answer.bans {
-            intake.admit(changes, &Report::of(numbered.ban), now)?;
+        for report in reports {
+            intake.admit(changes, &report, now)?;
         }
-        changes.reach(&answer.log, last)
+        changes.reach(&log, last)
     })?;
-    // guard only keeps the bans longer where it is not told; the next batch tells it as well.
-    let _ = source.reached(&answer.log, last);
+    // The source only keeps them longer where it is not told; the next batch tells it as well.
+    let _ = source.reached(&log, last);
     Ok(Followed::Taken)
 }
 

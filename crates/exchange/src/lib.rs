@@ -41,7 +41,7 @@ pub use destination::{
     Addressee, Budget, Context, Destination, EventChoice, EventTemplate, HARD_MAX_ATTRIBUTES,
     Publish, Transport,
 };
-pub use follow::{GuardSource, Source, SourceError};
+pub use follow::{GuardSource, Part, Source, SourceError};
 pub use lock::{LockError, is_delivering};
 pub use look_back::LookBack;
 pub use metrics::MetricsSetup;

@@ -10,9 +10,10 @@ use std::thread;
 use std::time::Duration;
 
 use bench::{Bench, PATIENCE, address, ban, beside, daemon, report, reports, wait_for};
-use control::BanLog;
 use control::exchange::ExchangeClient;
-use exchange::{Destination, Ended, EventChoice, Setup, Source, SourceError, Stop, run, spool};
+use exchange::{
+    Destination, Ended, EventChoice, Part, Report, Setup, Source, SourceError, Stop, run, spool,
+};
 use jail::NumberedBan;
 use stand_in::Trouble;
 
@@ -53,19 +54,17 @@ impl Log {
 }
 
 impl Source for Log {
-    fn bans_since(
-        &mut self,
-        after: u64,
-        limit: u32,
-        _wait: Duration,
-    ) -> Result<BanLog, SourceError> {
+    fn since(&mut self, after: u64, limit: u32, _wait: Duration) -> Result<Part, SourceError> {
         let mut log = self.0.lock().unwrap();
         log.n_asked += 1;
         if log.is_away {
             return Err("guard is away".into());
         }
         let new = log.bans.iter().filter(|ban| ban.number > after);
-        Ok(BanLog { log: log.name.clone(), bans: new.take(limit as usize).cloned().collect() })
+        let new: Vec<_> = new.take(limit as usize).cloned().collect();
+        let last = new.last().map_or(after, |it| it.number);
+        let reports = new.into_iter().map(|it| Report::of(it.ban)).collect();
+        Ok(Part { log: log.name.clone(), last, reports })
     }
 
     fn reached(&mut self, log: &str, number: u64) -> Result<(), SourceError> {

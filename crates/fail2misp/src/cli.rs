@@ -605,6 +605,10 @@ pub(crate) struct Hub {
     #[arg(long, value_name = "FILE")]
     pub(crate) geoip: Vec<PathBuf>,
 
+    /// Tells this [misp.NAME] of the configuration what hosts bring to the hub; may be said again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) upstream: Vec<String>,
+
     #[command(flatten)]
     pub(crate) format: Format,
 }

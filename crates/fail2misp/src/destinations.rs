@@ -72,6 +72,7 @@ pub(crate) fn of_settings(name: &str, misp: &Misp, share: &Share) -> Result<Dest
         proxy: misp.proxy.clone(),
         verify: misp.verify,
         timeout: misp.timeout.unwrap_or(default.transport.timeout),
+        relay: None,
     };
     let calls_per_minute = misp.calls_per_minute.unwrap_or(default.budget.calls_per_minute);
     Ok(Destination {

@@ -28,6 +28,7 @@ mod program;
 mod pulling;
 mod reading;
 mod regex;
+mod relay;
 mod report;
 mod run;
 mod serve_hub;

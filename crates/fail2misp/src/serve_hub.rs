@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::cli::{Folders, Hub, HubCommand, KeysCommand};
 use crate::exit::{Code, Failed, Outcome, escape};
 use crate::operator::{local, table};
-use crate::signals;
+use crate::relay::{self, Relay};
+use crate::{log, signals};
 
 /// `hub`
 pub(crate) fn run(folders: &Folders, args: &Hub, out: &mut dyn Write) -> Outcome {
@@ -22,11 +23,12 @@ pub(crate) fn run(folders: &Folders, args: &Hub, out: &mut dyn Write) -> Outcome
             hub::Hub::backup(&data, file).map_err(Failed::other_side)?;
             Ok(Code::Done)
         }
-        None => serve(&data, args, out),
+        None => serve(folders, &data, args, out),
     }
 }
 
-fn serve(data: &Path, args: &Hub, out: &mut dyn Write) -> Outcome {
+fn serve(folders: &Folders, data: &Path, args: &Hub, out: &mut dyn Write) -> Outcome {
+    log::begin(log::DEFAULT_LEVEL, log::Target::Stderr);
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());
     let settings = Settings {
         listen: args.listen,
@@ -35,9 +37,14 @@ fn serve(data: &Path, args: &Hub, out: &mut dyn Write) -> Outcome {
         public_lists: args.public_lists,
         keep: args.keep,
         geoip: args.geoip.clone(),
+        relays: !args.upstream.is_empty(),
         ..Settings::new(data)
     };
     let hub = hub::Hub::open(settings).map_err(Failed::other_side)?;
+    let relay = match &*args.upstream {
+        [] => None,
+        upstreams => Some(relay::setup(folders, data, &hub, upstreams).map_err(Failed::usage)?),
+    };
     let url = hub.url();
     let is_json = args.format.is_json();
     // A key that scrolls into a log is a key that is lost: it is shown to a person or a program.
@@ -62,8 +69,10 @@ fn serve(data: &Path, args: &Hub, out: &mut dyn Write) -> Outcome {
         move || stop.stop()
     })
     .map_err(Failed::other_side)?;
-    hub.run(&stop).map_err(Failed::other_side)?;
-    Ok(Code::Done)
+    let relay = relay.map(|setup| Relay::start(setup, stop.clone()));
+    let served = hub.run(&stop).map_err(Failed::other_side);
+    let relayed = relay.map_or(Ok(()), Relay::end).map_err(Failed::other_side);
+    served.and(relayed).map(|()| Code::Done)
 }
 
 fn keys(data: &Path, command: &KeysCommand, out: &mut dyn Write) -> Outcome {

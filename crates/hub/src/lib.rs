@@ -44,6 +44,7 @@ mod listener;
 mod lists;
 mod page;
 mod rate;
+mod relay;
 mod request;
 mod retention;
 mod seen;
@@ -65,6 +66,7 @@ use std::time::Duration;
 use ::lists::PublicKey;
 use ::lists::places::{Places, PlacesError};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::api::Api;
 use crate::changes::Changes;
@@ -72,6 +74,7 @@ use crate::fresh::Tags;
 use crate::keys::{Key, Keys, KeysError, Role};
 use crate::page::Sessions;
 use crate::rate::Rates;
+pub use crate::relay::{Entries, Log, LogEntry};
 use crate::server::Server;
 pub use crate::signing::SigningError;
 use crate::store::Store;
@@ -98,6 +101,8 @@ pub struct Settings {
     pub geoip: Vec<PathBuf>,
     /// The organisation that events belong to, as other MISPs will read it.
     pub organisation: String,
+    /// Keep a [`Log`] of what hosts bring, for a relay that tells it on.
+    pub relays: bool,
 }
 
 impl Settings {
@@ -112,6 +117,7 @@ impl Settings {
             keep: None,
             geoip: Vec::new(),
             organisation: "fail2misp".to_owned(),
+            relays: false,
         }
     }
 }
@@ -182,7 +188,7 @@ pub struct Hub {
     greeting: Option<Greeting>,
     address: SocketAddr,
     keys: Keys,
-    store: Store,
+    store: Arc<Store>,
     places: Places,
     first_key: Option<Key>,
     /// Held, not read: the lock goes with the file.
@@ -209,7 +215,9 @@ impl Hub {
         let bind = |source| HubError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let store = Store::open(&settings.data.join(STORE), &settings.organisation)?;
+        let store = Arc::new(Store::open(&settings.data.join(STORE), &settings.organisation)?);
+        let relays = settings.relays;
+        store.write(move |db| store::brought::keep(db, relays))?;
         Ok(Self {
             settings,
             listener,
@@ -272,6 +280,16 @@ impl Hub {
         Ok(signing::rotate(data)?)
     }
 
+    /// What names this hub among all others, for ever.
+    pub fn instance(&self) -> Uuid {
+        self.store.organisation.instance
+    }
+
+    /// What hosts bring, from the first start on that [`Settings::relays`] asks for it.
+    pub fn log(&self) -> Log {
+        Log::new(Arc::clone(&self.store), self.keys.clone())
+    }
+
     /// The hub's keys, for who manages them.
     pub const fn keys(&self) -> &Keys {
         &self.keys
@@ -283,7 +301,7 @@ impl Hub {
     ///
     /// When the runtime cannot be started.
     pub fn run(self, stop: &StopHandle) -> Result<(), HubError> {
-        let api = Api { store: Arc::new(self.store) };
+        let api = Api { store: self.store };
         let (data, keys) = (self.settings.data, self.keys.clone());
         let changes = Arc::new(Changes::open(data, Arc::clone(&api.store), keys)?);
         let appending = changes.start(stop.0.subscribe());

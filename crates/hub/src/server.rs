@@ -34,7 +34,7 @@ use crate::rate::{MAX_SEARCHES, Rates, TooMany};
 use crate::request::{Body, Path, Request};
 use crate::store::Store;
 use crate::tls::Greeting;
-use crate::{audit, feed, lists, retention, stream};
+use crate::{audit, feed, lists, relay, retention, stream};
 
 /// Threads of the runtime; they only move bytes.
 const WORKERS: usize = 2;
@@ -285,6 +285,10 @@ impl Server {
         let body = Body::read(headers, bytes);
         match visitor {
             Visitor::Holder(holder) => {
+                let holder = match relay::meet(&self.api.store, headers, holder) {
+                    Ok(holder) => holder,
+                    Err(fault) => return fault.answer(&path.target),
+                };
                 if path.action == "restSearch"
                     && let Err(too_many) = self.rates.count(holder.id, now)
                 {

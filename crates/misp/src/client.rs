@@ -35,6 +35,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The largest answer that is read: 10,000 attributes in one answer are 6.8 MB.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
+/// Says with a request that a hub tells on what others brought to it, and which hub.
+pub const RELAY: &str = "x-fail2misp-relay";
+
 /// How a server is reached.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -48,11 +51,20 @@ pub struct Options {
     pub verify: bool,
     /// How long a call may take.
     pub timeout: Duration,
+    /// The hub in whose name calls are made, if it is one ([`RELAY`]).
+    pub relay: Option<Uuid>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ca_pem: None, client_pem: None, proxy: None, verify: true, timeout: CALL_TIMEOUT }
+        Self {
+            ca_pem: None,
+            client_pem: None,
+            proxy: None,
+            verify: true,
+            timeout: CALL_TIMEOUT,
+            relay: None,
+        }
     }
 }
 
@@ -376,8 +388,12 @@ fn http(key: &SecretString, options: &Options) -> Result<blocking::Client, Misco
         HeaderValue::from_str(key.expose_secret().trim()).map_err(|_| Misconfigured::KeyText)?;
     key.set_sensitive(true);
     let json = HeaderValue::from_static("application/json");
-    let headers =
+    let mut headers =
         HeaderMap::from_iter([(AUTHORIZATION, key), (ACCEPT, json.clone()), (CONTENT_TYPE, json)]);
+    if let Some(hub) = options.relay {
+        let hub = HeaderValue::from_str(&hub.to_string()).expect("a uuid is made of digits");
+        headers.insert(RELAY, hub);
+    }
     let mut builder = blocking::Client::builder()
         .user_agent(concat!("fail2misp/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)

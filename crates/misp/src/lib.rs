@@ -16,5 +16,5 @@ pub mod value;
 pub mod wire;
 
 pub use call::{AttributeChange, Call, MAX_SIGHTED_VALUES};
-pub use client::{CALL_TIMEOUT, Client, Options};
+pub use client::{CALL_TIMEOUT, Client, Options, RELAY};
 pub use error::{Misconfigured, MispError, Outage, Refusal};

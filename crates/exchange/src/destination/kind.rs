@@ -58,6 +58,15 @@ impl JailKind {
         }
     }
 
+    /// A jail of this kind, where the jail itself is not known.
+    fn any_jail(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Scan => "scan",
+            Self::Decoy => "honeypot",
+        }
+    }
+
     /// The kind of a word that [`Self::group`] gave.
     pub(crate) fn of_group(group: &str) -> Self {
         match group {
@@ -97,6 +106,14 @@ impl JailKind {
     }
 }
 
+/// What stands for the jail, where an event with these tags is all that is known of a ban.
+pub fn jail_of_event(tags: &[String]) -> &'static str {
+    // The last tag of a kind is no other one's.
+    let is_of =
+        |kind: &JailKind| kind.tags().last().is_some_and(|it| tags.iter().any(|tag| tag == it));
+    JailKind::ALL.into_iter().find(is_of).unwrap_or(JailKind::Login).any_jail()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +122,15 @@ mod tests {
     fn check(jail: &str, want: JailKind) {
         assert_eq!(JailKind::of(jail), want, "{jail}");
         assert_eq!(JailKind::of_group(want.group()), want);
+    }
+
+    #[test]
+    fn the_kind_of_an_event_stays() {
+        for kind in JailKind::ALL {
+            let tags: Vec<String> = kind.tags().iter().map(|tag| (*tag).to_owned()).collect();
+            assert_eq!(JailKind::of(jail_of_event(&tags)), kind);
+        }
+        assert_eq!(jail_of_event(&[]), "login");
     }
 
     #[test]

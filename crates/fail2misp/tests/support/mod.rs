@@ -155,22 +155,30 @@ pub(crate) struct Hub {
     data: PathBuf,
     address: String,
     pub(crate) key: String,
+    /// What it is started with besides, the next time.
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Hub {
     pub(crate) fn start(data: &Path) -> Self {
-        let (process, first) = Self::launch(data, "127.0.0.1:0");
+        let (process, first) = Self::launch(data, "127.0.0.1:0", &[]);
         let address = first["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
         let key = first["key"].as_str().expect("the first start shows the key").to_owned();
-        Self { process: Some(process), data: data.to_owned(), address, key }
+        let (process, data) = (Some(process), data.to_owned());
+        Self { process, data, address, key, arguments: Vec::new() }
     }
 
-    fn launch(data: &Path, listen: &str) -> (Running, Value) {
+    fn launch(data: &Path, listen: &str, arguments: &[String]) -> (Running, Value) {
+        let log = data.with_extension("log");
+        let log = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
         let mut process = Running::start(
             Command::new(BINARY)
-                .args(["hub", "--json", "--listen", listen, "--data"])
+                .args(["hub", "--json", "--listen", listen])
+                .args(arguments)
+                .arg("--data")
                 .arg(data)
-                .stdout(Stdio::piped()),
+                .stdout(Stdio::piped())
+                .stderr(log),
         );
         let mut line = String::new();
         let out = process.0.stdout.as_mut().unwrap();
@@ -194,9 +202,23 @@ impl Hub {
         self.process.take().expect("the hub runs").stop();
     }
 
+    /// Ends it as a power cut does.
+    pub(crate) fn kill(&mut self) {
+        self.process.take().expect("the hub runs").kill();
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// What it has logged.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.data.with_extension("log")).unwrap()
+    }
+
     /// Comes back at the same address with the same keys.
     pub(crate) fn restart(&mut self) {
-        let (process, _) = Self::launch(&self.data, &self.address);
+        let (process, _) = Self::launch(&self.data, &self.address, &self.arguments);
         self.process = Some(process);
     }
 

@@ -8,11 +8,12 @@
 //! Tables: `event`, `attribute`, `object`, `sighting`, `tag` with `event_tag` and `attribute_tag`,
 //! `blocked_event` (deleted, and not to come back), `daily` (how much came on which day), `meta`;
 //! `touched`, `listed`, `change_record` are the change stream's; `warninglist` with `warninglist_entry`, and `allowed`, are
-//! what administrators give. UUIDs are 16 bytes; times are epoch
+//! what administrators give; `relay_key`, `brought` are the relay's. UUIDs are 16 bytes; times are epoch
 //! seconds, `first_seen` and `last_seen` microseconds.
 
 pub(crate) mod allowed;
 pub(crate) mod attribute;
+pub(crate) mod brought;
 pub(crate) mod change;
 mod commits;
 pub(crate) mod daily;
@@ -54,12 +55,13 @@ const CACHED_STATEMENTS: usize = 128;
 
 /// What makes the tables, and what changed them since; `PRAGMA user_version` says how many of
 /// these a file has seen. One that was released is never changed: the next one is added.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("tables.sql"),
     include_str!("daily.sql"),
     include_str!("changes.sql"),
     include_str!("warninglists.sql"),
     include_str!("allowed.sql"),
+    include_str!("relay.sql"),
 ];
 
 /// Why the store failed.
