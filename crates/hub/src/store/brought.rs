@@ -101,7 +101,8 @@ fn is_denied(db: &Connection, value: &str, curators: &[u32]) -> Result<bool, Sto
     let sql = "SELECT NOT EXISTS (
         SELECT 1 FROM attribute WHERE value1 = ? AND deleted = 0 AND to_ids = 1)";
     let is_taken_back = db.prepare_cached(sql)?.query_row([value], |row| row.get(0))?;
-    Ok(is_taken_back || listed::is_withdrawn(db, value, curators)?)
+    let this = serde_json::to_string(&[value]).expect("texts become JSON");
+    Ok(is_taken_back || !listed::withdrawn(db, &this, curators)?.is_empty())
 }
 
 /// Forgets what was brought up to `number`.
