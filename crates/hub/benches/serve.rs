@@ -50,12 +50,17 @@ fn main() {
     singles(&hub);
     searches(&hub);
     overview(&hub);
+    memory(&hub, "memory, the most until then");
     unchanged(&hub);
-    println!("{:<50} {:>9} MB", "memory, the most", hub.peak_bytes() / 1_000_000);
+    memory(&hub, "memory, once a list of all of them was made");
 }
 
 fn say(what: &str, figure: &str, spent: Duration) {
     println!("{what:<50} {figure:>12}, {:.2} ms of the hub", spent.as_secs_f64() * 1_000.0);
+}
+
+fn memory(hub: &Served, when: &str) {
+    println!("{when:<50} {:>9} MB", hub.peak_bytes() / 1_000_000);
 }
 
 fn rate(n: u32, took: Duration) -> String {

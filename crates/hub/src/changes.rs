@@ -41,6 +41,9 @@ const DISK_PAUSE: Duration = Duration::from_secs(5);
 /// The newest records are kept in memory, so that a thousand agents read each of them once.
 const MAX_RECENT: usize = 256;
 
+/// Bytes of them: while a thousand attributes come at a time, each record has 130,000.
+const MAX_RECENT_BYTES: usize = 4 * 1024 * 1024;
+
 /// Records in one look at the store.
 const MAX_READ: usize = 100;
 
@@ -131,10 +134,11 @@ impl Changes {
         let Some(record) = record else { return };
         let sequence = record.sequence;
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() == MAX_RECENT {
+        recent.push_back(Arc::new(record));
+        let bytes = |them: &VecDeque<Arc<Sent>>| them.iter().map(|it| it.line.len()).sum::<usize>();
+        while recent.len() > MAX_RECENT || bytes(&recent) > MAX_RECENT_BYTES {
             recent.pop_front();
         }
-        recent.push_back(Arc::new(record));
         drop(recent);
         self.head.send_replace(sequence);
     }

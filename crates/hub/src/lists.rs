@@ -31,24 +31,15 @@ use crate::store::{Store, StoreError, allowed};
 /// Answers `/lists/{file}`.
 pub(crate) fn answer(store: &Store, keys: &Keys, path: &Path, now: i64) -> Result<Answer, Fault> {
     let wanted = wanted(keys, path, now)?;
-    let render = |how: fn(&[Entry], bool) -> Answer| -> Result<Answer, Fault> {
-        let (listed, allowed) = store.read(|db| -> Result<_, StoreError> {
-            Ok((listed::addresses(db, &wanted)?, allowed::networks(db)?))
-        })?;
-        let mut entries: Vec<Entry> = listed.into_iter().filter_map(Entry::of).collect();
-        entries.retain(|it| !allowed.touches(it.net));
-        entries.sort_by_key(|it| it.net);
-        entries.dedup_by_key(|it| it.net);
-        Ok(how(&entries, path.query("merge").as_deref() != Some("0")))
-    };
+    let networks = || Networks::read(store, &wanted, path.query("merge").as_deref() != Some("0"));
     // The router takes `.json` off the end of a path.
     match &*path.action {
-        "ipv4.txt" => render(|entries, merge| plain(&networks(entries, merge).0)),
-        "ipv6.txt" => render(|entries, merge| plain(&networks(entries, merge).1)),
-        "nftables.nft" => render(nftables),
-        "ipset.txt" => render(ipset),
-        "addresses.csv" => render(|entries, _| table(entries)),
-        "addresses" if path.json_suffix => render(|entries, _| objects(entries)),
+        "ipv4.txt" => Ok(plain(&networks()?.v4)),
+        "ipv6.txt" => Ok(plain(&networks()?.v6)),
+        "nftables.nft" => Ok(nftables(&networks()?)),
+        "ipset.txt" => Ok(ipset(&networks()?)),
+        "addresses.csv" => Ok(table(&entries(store, &wanted)?)),
+        "addresses" if path.json_suffix => Ok(objects(&entries(store, &wanted)?)),
         _ => Err(Fault::refused(StatusCode::NOT_FOUND, "Not Found")),
     }
 }
@@ -91,17 +82,59 @@ pub(crate) fn may_name(value: &str) -> bool {
     network(value).is_some()
 }
 
-/// A listed address that a firewall may be told.
-#[derive(Clone, Debug)]
+/// A listed address that a firewall may be told. There may be a million: no text is kept of it.
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     net: IpNet,
-    listed: Listed,
+    first: i64,
+    last: i64,
+    n_sightings: i64,
 }
 
-impl Entry {
-    fn of(listed: Listed) -> Option<Self> {
-        let net = network(&listed.value)?;
-        Some(Self { net, listed })
+/// Calls `each` with all that is listed, in no order, and some of it perhaps twice.
+fn each(store: &Store, wanted: &Wanted, mut each: impl FnMut(Entry)) -> Result<(), StoreError> {
+    store.read(|db| {
+        let allowed = allowed::networks(db)?;
+        listed::addresses(db, wanted, |Listed { value, first, last, n_sightings }| {
+            if let Some(net) = network(value).filter(|it| !allowed.touches(*it)) {
+                each(Entry { net, first, last, n_sightings });
+            }
+        })
+    })
+}
+
+/// All that is listed, by address.
+fn entries(store: &Store, wanted: &Wanted) -> Result<Vec<Entry>, StoreError> {
+    let mut entries = Vec::new();
+    each(store, wanted, |it| entries.push(it))?;
+    entries.sort_by_key(|it| it.net);
+    entries.dedup_by_key(|it| it.net);
+    Ok(entries)
+}
+
+/// The prefixes of both families, in order.
+#[derive(Debug, Default)]
+struct Networks {
+    v4: Vec<Ipv4Net>,
+    v6: Vec<Ipv6Net>,
+}
+
+impl Networks {
+    /// All that is listed; `merge` has neighbours become a wider one.
+    fn read(store: &Store, wanted: &Wanted, merge: bool) -> Result<Self, StoreError> {
+        let mut it = Self::default();
+        each(store, wanted, |entry| match entry.net {
+            IpNet::V4(net) => it.v4.push(net),
+            IpNet::V6(net) => it.v6.push(net),
+        })?;
+        if merge {
+            return Ok(Self { v4: Ipv4Net::aggregate(&it.v4), v6: Ipv6Net::aggregate(&it.v6) });
+        }
+        it.v4.sort_unstable();
+        it.v4.dedup();
+        it.v6.sort_unstable();
+        it.v6.dedup();
+        Ok(it)
     }
 }
 
@@ -110,48 +143,42 @@ pub(crate) fn network(value: &str) -> Option<IpNet> {
     net::read(value).filter(|net| Widest::default().admits(*net) && net::is_public(*net))
 }
 
-/// The prefixes of both families, merged where neighbours make a wider one.
-fn networks(entries: &[Entry], merge: bool) -> (Vec<IpNet>, Vec<IpNet>) {
-    let (mut v4, mut v6): (Vec<Ipv4Net>, Vec<Ipv6Net>) = (Vec::new(), Vec::new());
-    for entry in entries {
-        match entry.net {
-            IpNet::V4(net) => v4.push(net),
-            IpNet::V6(net) => v6.push(net),
-        }
-    }
-    if merge {
-        (v4, v6) = (Ipv4Net::aggregate(&v4), Ipv6Net::aggregate(&v6));
-    }
-    (v4.into_iter().map(IpNet::from).collect(), v6.into_iter().map(IpNet::from).collect())
-}
-
 fn text(body: String) -> Answer {
     Answer::new(StatusCode::OK, "text/plain; charset=UTF-8", body.into_bytes())
 }
 
-fn plain(nets: &[IpNet]) -> Answer {
-    text(nets.iter().map(|it| net::write(*it) + "\n").collect())
+/// As lists write it: a single address without its length.
+fn written(net: impl Into<IpNet>) -> String {
+    net::write(net.into())
 }
 
-fn nftables(entries: &[Entry], merge: bool) -> Answer {
-    let (v4, v6) = networks(entries, merge);
-    let mut body = "add table inet fail2misp_hub\n".to_owned();
-    for (set, kind, nets) in [("ipv4", "ipv4_addr", v4), ("ipv6", "ipv6_addr", v6)] {
-        let set = format!("inet fail2misp_hub {set}");
-        body += &format!("add set {set} {{ type {kind}; flags interval; auto-merge; }}\n");
-        body += &format!("flush set {set}\n");
-        if !nets.is_empty() {
-            let nets: Vec<String> = nets.into_iter().map(net::write).collect();
-            body += &format!("add element {set} {{ {} }}\n", nets.join(", "));
-        }
+fn plain<N: Into<IpNet> + Copy>(nets: &[N]) -> Answer {
+    let mut body = String::new();
+    for net in nets {
+        body += &written(*net);
+        body.push('\n');
     }
     text(body)
 }
 
-fn ipset(entries: &[Entry], merge: bool) -> Answer {
-    let (v4, v6) = networks(entries, merge);
+fn nftables(networks: &Networks) -> Answer {
+    let mut body = "add table inet fail2misp_hub\n".to_owned();
+    let mut set = |name: &str, kind: &str, nets: Vec<String>| {
+        let set = format!("inet fail2misp_hub {name}");
+        body += &format!("add set {set} {{ type {kind}; flags interval; auto-merge; }}\n");
+        body += &format!("flush set {set}\n");
+        if !nets.is_empty() {
+            body += &format!("add element {set} {{ {} }}\n", nets.join(", "));
+        }
+    };
+    set("ipv4", "ipv4_addr", networks.v4.iter().copied().map(written).collect());
+    set("ipv6", "ipv6_addr", networks.v6.iter().copied().map(written).collect());
+    text(body)
+}
+
+fn ipset(networks: &Networks) -> Answer {
     let mut body = String::new();
-    for (set, family, nets) in [("fail2misp-ipv4", "inet", v4), ("fail2misp-ipv6", "inet6", v6)] {
+    let mut set = |set: &str, family: &str, nets: Vec<String>| {
         // Filled aside, then swapped in: no packet meets a half-filled set.
         let fresh = format!("{set}-new");
         let most = nets.len().next_power_of_two().max(65_536);
@@ -160,18 +187,20 @@ fn ipset(entries: &[Entry], merge: bool) -> Answer {
         }
         body += &format!("flush {fresh}\n");
         for net in nets {
-            body += &format!("add {fresh} {} -exist\n", net::write(net));
+            body += &format!("add {fresh} {net} -exist\n");
         }
         body += &format!("swap {fresh} {set}\ndestroy {fresh}\n");
-    }
+    };
+    set("fail2misp-ipv4", "inet", networks.v4.iter().copied().map(written).collect());
+    set("fail2misp-ipv6", "inet6", networks.v6.iter().copied().map(written).collect());
     text(body)
 }
 
 fn table(entries: &[Entry]) -> Answer {
     let mut body = b"address,first_seen,last_seen,sightings\n".to_vec();
-    for Entry { net, listed } in entries {
-        csv::text(&mut body, &net::write(*net));
-        for number in [listed.first, listed.last, listed.n_sightings] {
+    for entry in entries {
+        csv::text(&mut body, &net::write(entry.net));
+        for number in [entry.first, entry.last, entry.n_sightings] {
             body.push(b',');
             csv::number(&mut body, number);
         }
@@ -181,10 +210,10 @@ fn table(entries: &[Entry]) -> Answer {
 }
 
 fn objects(entries: &[Entry]) -> Answer {
-    let object = |Entry { net, listed }: &Entry| {
+    let object = |it: &Entry| {
         json!({
-            "address": net::write(*net), "first_seen": listed.first, "last_seen": listed.last,
-            "sightings": listed.n_sightings,
+            "address": net::write(it.net), "first_seen": it.first, "last_seen": it.last,
+            "sightings": it.n_sightings,
         })
     };
     Answer::json(&entries.iter().map(object).collect::<Vec<_>>())

@@ -28,9 +28,9 @@ pub(crate) struct Wanted {
 }
 
 /// An address or prefix, as its attributes tell of it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Listed {
-    pub(crate) value: String,
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Listed<'a> {
+    pub(crate) value: &'a str,
     /// Epoch seconds.
     pub(crate) first: i64,
     pub(crate) last: i64,
@@ -87,8 +87,13 @@ const HOSTS: &str = "SELECT count(*) FROM (
         WHERE same.value1 = attribute.value1 AND sighting.type = 0
 )";
 
-/// What is meant for detection, live, recent enough and withdrawn by nobody who may.
-pub(crate) fn addresses(db: &Connection, wanted: &Wanted) -> Result<Vec<Listed>, StoreError> {
+/// Calls `each` with what is meant for detection, live, recent enough and withdrawn by nobody who
+/// may.
+pub(crate) fn addresses(
+    db: &Connection,
+    wanted: &Wanted,
+    mut each: impl FnMut(Listed<'_>),
+) -> Result<(), StoreError> {
     let curators = serde_json::to_string(&wanted.curators).expect("numbers become JSON");
     let mut values = vec![Sql::from(curators), Sql::from(VOTES)];
     let withdrawn = false_positives("1");
@@ -126,13 +131,14 @@ pub(crate) fn addresses(db: &Connection, wanted: &Wanted) -> Result<Vec<Listed>,
         values.push(Sql::from(wanted.min_hosts));
     }
     let mut query = db.prepare_cached(&sql)?;
-    let rows = query.query_map(params_from_iter(values), |row| {
-        Ok(Listed {
-            value: row.get(0)?,
+    let mut rows = query.query(params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        each(Listed {
+            value: row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?,
             first: row.get(1)?,
             last: row.get(2)?,
             n_sightings: row.get(3)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+        });
+    }
+    Ok(())
 }
