@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
+use crate::blocklist::TOLD_OF;
 use crate::destination::Destination;
 use crate::policy::Kept;
 
@@ -318,10 +319,7 @@ impl Changes<'_> {
     /// Whether a server told us of an address or prefix.
     pub(crate) fn is_pulled(&self, net: IpNet) -> rusqlite::Result<bool> {
         self.tx
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM pull_source s
-                 JOIN indicator i ON i.source = s.name AND i.net = ?1)",
-            )?
+            .prepare_cached(&format!("SELECT EXISTS ({TOLD_OF} ?1)"))?
             .query_row([lists::net::write(net)], |row| row.get(0))
     }
 

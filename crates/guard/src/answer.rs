@@ -111,7 +111,7 @@ impl Desk {
             GuardRequest::Metrics => self.metrics(),
             GuardRequest::FalsePositive { net, who } => {
                 self.limits.may_lift(&net, &who).map_err(Refusal::Failed)?;
-                let subjects = Some(vec![Subject::from(net.to_string())]);
+                let subjects = Some(vec![Subject::from(net)]);
                 self.put(GuardRequest::Unban { jail: None, subjects })
             }
             GuardRequest::Config(request) => self.configure(request),

@@ -25,6 +25,8 @@ use crate::store::StoreError;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages of 4 KiB that are kept in memory.
 const CACHE_KIB: i32 = 8 << 10;
+/// Statements that are kept prepared: to make one anew costs more than to run it.
+const STATEMENTS: usize = 64;
 /// Rows in one transaction of a list as a whole: the outbox gets its turn in between.
 const TURN: usize = 5_000;
 /// Changes that come so soon after another are taken back together with it.
@@ -81,6 +83,7 @@ impl ListStore {
         let fault = |source| StoreError::Failed { path: path.to_owned(), source };
         let db = Connection::open(path).map_err(fault)?;
         db.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS);
         db.execute_batch(&format!(
             "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA temp_store = FILE;
              PRAGMA cache_size = -{CACHE_KIB};
@@ -333,10 +336,16 @@ impl ListStore {
     }
 }
 
+/// Finds whether any source tells of the address that follows. SQLite left to itself reads a whole
+/// index for it, and so it would for one address of [`INDICATORS`].
+pub(crate) const TOLD_OF: &str = "
+    SELECT 1 FROM pull_source CROSS JOIN indicator INDEXED BY indicator_net
+    ON indicator.source = pull_source.name AND indicator.net =";
+
 const INDICATORS: &str = "
     SELECT indicator.net, kind, organisation, to_ids, first,
         max(indicator.last, coalesce(pull_sighting.last, 0)), tags
-    FROM indicator LEFT JOIN pull_sighting USING (source, net)
+    FROM indicator INDEXED BY indicator_net LEFT JOIN pull_sighting USING (source, net)
     WHERE indicator.source = ?1";
 
 impl Writing<'_> {
@@ -378,12 +387,11 @@ impl Writing<'_> {
         if let Some(last) = last {
             if self.notes_new {
                 self.tx
-                    .prepare_cached(
+                    .prepare_cached(&format!(
                         "INSERT OR IGNORE INTO unsought
                          SELECT net FROM temp.fresh WHERE rowid > ?1 AND rowid <= ?2
-                         AND NOT EXISTS (SELECT 1 FROM pull_source s
-                             JOIN indicator i ON i.source = s.name AND i.net = fresh.net)",
-                    )?
+                         AND NOT EXISTS ({TOLD_OF} fresh.net)"
+                    ))?
                     .execute([after, last])?;
             }
             self.tx
@@ -457,11 +465,9 @@ impl Writing<'_> {
     /// Notes an address or prefix that no source has told of yet.
     fn note_new(&self, net: IpNet) -> rusqlite::Result<()> {
         self.tx
-            .prepare_cached(
-                "INSERT OR IGNORE INTO unsought SELECT ?1
-                 WHERE NOT EXISTS (SELECT 1 FROM pull_source s
-                     JOIN indicator i ON i.source = s.name AND i.net = ?1)",
-            )?
+            .prepare_cached(&format!(
+                "INSERT OR IGNORE INTO unsought SELECT ?1 WHERE NOT EXISTS ({TOLD_OF} ?1)"
+            ))?
             .execute([net::write(net)])
             .map(drop)
     }
