@@ -177,9 +177,11 @@ fn exchange_and_decoys_can_change_nothing_that_matters() {
     }
     let bans = GuardRequest::BansSince { after: 0, limit: 9, wait_ms: 0 };
     let reached = GuardRequest::Reached { log: "x".to_owned(), number: 1 };
-    let answers = asked_as(EXCHANGE, &path, vec![bans.clone(), reached]);
+    let net = "192.0.2.1/32".parse().unwrap();
+    let mistake = GuardRequest::FalsePositive { net, who: "CERT".to_owned() };
+    let answers = asked_as(EXCHANGE, &path, vec![bans.clone(), reached, mistake.clone()]);
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert!(asked_as(DECOY, &path, vec![bans])[0].is_err());
+    assert!(asked_as(DECOY, &path, vec![bans, mistake]).iter().all(Result::is_err));
     let ping = asked_as(NOBODY, &path, vec![GuardRequest::Ping]);
     assert!(matches!(ping[0], Err(ClientError::Refused(Refusal::NotAllowed))), "{ping:?}");
 }

@@ -102,8 +102,13 @@ impl Pulling {
     }
 
     #[track_caller]
-    fn wait(&self, what: &str, mut is_there: impl FnMut() -> bool) {
-        let end = Instant::now() + PATIENCE;
+    fn wait(&self, what: &str, is_there: impl FnMut() -> bool) {
+        self.wait_within(PATIENCE, what, is_there);
+    }
+
+    #[track_caller]
+    fn wait_within(&self, patience: Duration, what: &str, mut is_there: impl FnMut() -> bool) {
+        let end = Instant::now() + patience;
         while !is_there() {
             if Instant::now() >= end {
                 let list = self.guard().list("main");
@@ -274,6 +279,32 @@ fn hostile_upstreams_reach_nobody_and_are_told_of_once() {
     hub.forget();
     pulling.wait("the stream", || hub.n_followers() == 1);
     assert_eq!(pulling.guard().list("main"), ["45.33.32.1", "45.33.32.2"]);
+}
+
+/// How many entries the endless list has: `PULL_TEST_ENTRIES=10000000 cargo test --release -p exchange
+/// --test pulled endless` sends ten million to a host that takes a million.
+const N_ENDLESS: &str = "PULL_TEST_ENTRIES";
+
+#[test]
+fn of_an_endless_list_nothing_is_taken() {
+    let n: u32 = std::env::var(N_ENDLESS).map_or(20_000, |it| it.parse().unwrap());
+    let hub = Upstream::hub();
+    hub.say(vec![list("45.33.32.1")]);
+    let max_entries = n as usize / 10;
+    let pulling = Pulling::with(&hub, BlockPolicy { max_entries, ..BlockPolicy::default() });
+    pulling.await_list(&["45.33.32.1"]);
+    hub.state().n_endless = n;
+    hub.forget();
+    let patience = PATIENCE * (1 + n / 50_000);
+    let too_long = format!("more than {} entries", n / 5);
+    pulling.wait_within(patience, "the refusal", || said().contains(&too_long));
+    assert_eq!(pulling.guard().list("main"), ["45.33.32.1"]);
+    assert!(pulling.status().last_error.unwrap().contains(&too_long));
+    // What came of it is in nobody's way.
+    hub.state().n_endless = 0;
+    hub.say(vec![list("45.33.32.2")]);
+    pulling.wait_within(patience, "the list", || pulling.guard().list("main").len() == 2);
+    assert_eq!(said().matches(&too_long).count(), 1, "{}", said());
 }
 
 fn numbered(n: u32) -> String {

@@ -1,8 +1,8 @@
 //! A server to pull from, honest or not, and a guard to bring lists to.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -65,6 +65,8 @@ pub(crate) struct State {
     /// Leaves this value out of its pages, as MISP does with what a warninglist names: such a page
     /// is short, and more may follow.
     pub(crate) left_out: Option<&'static str>,
+    /// Instead of its list, a hub sends so many entries, and no end.
+    pub(crate) n_endless: u32,
     /// What its last page says of how much it found.
     n_found: usize,
 }
@@ -96,6 +98,7 @@ impl Upstream {
             searches: Vec::new(),
             n_names: 0,
             left_out: None,
+            n_endless: 0,
             n_found: 0,
         }));
         let it = Self { address, state };
@@ -165,6 +168,17 @@ impl Upstream {
                     );
                     stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())
                 }
+                Found::Endless(n) => {
+                    let head = "HTTP/1.1 200 X\r\nContent-Type: application/x-ndjson\r\n\r\n";
+                    let mut out = BufWriter::new(&stream);
+                    let mut sent = out.write_all(head.as_bytes());
+                    for n in 0..n {
+                        let line = entry(&Ipv4Addr::from(0x2d00_0000 + n).to_string()).line();
+                        sent = sent.and_then(|()| writeln!(out, "{line}"));
+                    }
+                    // Whoever had enough has gone.
+                    return drop(sent);
+                }
                 Found::Stream(first, lines) => {
                     let head = "HTTP/1.1 200 X\r\nContent-Type: text/event-stream\r\n\r\n";
                     let mut sent = stream.write_all(head.as_bytes());
@@ -231,6 +245,7 @@ impl Upstream {
 }
 
 enum Found {
+    Endless(u32),
     Body(u16, &'static str, String),
     Stream(Vec<String>, Receiver<String>),
 }
@@ -264,6 +279,9 @@ impl State {
             self.followers.push(sender);
             let missed = self.records.iter().filter(|(sequence, _)| *sequence > since);
             return Found::Stream(missed.map(|(_, line)| line.clone()).collect(), receiver);
+        }
+        if self.n_endless > 0 {
+            return Found::Endless(self.n_endless);
         }
         let (mut entries, mut body) = (Entries::default(), String::new());
         for entry in &self.entries {
