@@ -4,9 +4,8 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use control::config::ConfigRequest;
@@ -18,6 +17,7 @@ use jail::Subject;
 use crate::addresses;
 use crate::block_list::{BlockLists, Limits};
 use crate::event::Event;
+use crate::feed::Feed;
 use crate::look_back::{Followed, Past};
 use crate::program::Program;
 use crate::roster::Roster;
@@ -28,43 +28,6 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Failures that decoys may tell in a second. A ban comes after one or a few of them, so no scan needs
 /// more; a decoy that was broken into would flood guard.
 const MAX_DECOY_FAILURES: u32 = 1000;
-
-/// Tells those who wait that there is a new ban.
-#[derive(Debug, Default)]
-pub(crate) struct Feed {
-    last: AtomicU64,
-    closed: AtomicBool,
-    lock: Mutex<()>,
-    moved: Condvar,
-}
-
-impl Feed {
-    /// The log's last number is this now.
-    pub(crate) fn reached(&self, last: u64) {
-        if self.last.swap(last, Ordering::SeqCst) != last {
-            // The lock keeps a waiter from falling asleep between its look and our word.
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.moved.notify_all();
-        }
-    }
-
-    /// There will be no more: nobody shall wait.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-        self.moved.notify_all();
-    }
-
-    /// Waits until the last number is another than `number`, at most `patience`.
-    fn wait_beyond(&self, number: u64, patience: Duration) {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |(): &mut ()| {
-            self.last.load(Ordering::SeqCst) == number && !self.closed.load(Ordering::SeqCst)
-        };
-        // Whether it moved or the time is over: the caller looks for itself.
-        drop(self.moved.wait_timeout_while(lock, patience, same));
-    }
-}
 
 /// Where callers are answered.
 #[derive(Debug)]

@@ -24,10 +24,11 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::addresses;
+use crate::allocator;
 use crate::firewall::{
     Blocking, Change, Firewall, FirewallError, Hook, Look, Ports, Rule, Verdict, differences,
 };
-use crate::start::StartError;
+use crate::start_error::StartError;
 use crate::store::StoreError;
 use crate::words::chain;
 
@@ -328,6 +329,8 @@ impl Keeper {
             }
         }
         self.sources = sources;
+        // A million entries passed through it.
+        allocator::give_back();
         Ok(())
     }
 

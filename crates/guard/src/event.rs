@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 
 use control::Refusal;
-use control::guard::{GuardAnswer, GuardRequest};
+use control::guard::{DisabledJail, GuardAnswer, GuardRequest};
 use jail::Failure;
 use jail::judge::Reading;
 
 use crate::reader::Batch;
-use crate::run::Reform;
+use crate::ready::Ready;
 
 /// Everything that can make guard act.
 #[derive(Debug)]
@@ -35,4 +35,19 @@ pub(crate) enum Event {
     Reform(Reform, SyncSender<Result<Vec<String>, Refusal>>),
     /// The end; rules are left in the firewall where a crash is played.
     Stop { leave_rules: bool },
+}
+
+/// What guard is to be from now on.
+#[derive(Debug, Default)]
+pub(crate) struct Reform {
+    /// All jails, in their order.
+    pub(crate) jails: Vec<Ready>,
+    /// Those whose bans are lifted first.
+    pub(crate) unbanned: Vec<String>,
+    /// Those that are stopped and started although they stay.
+    pub(crate) restarted: Vec<String>,
+    /// What keeps others from starting, where that is known anew.
+    pub(crate) disabled: Option<Vec<DisabledJail>>,
+    /// Whether the configuration was read again, which actions may want to know.
+    pub(crate) is_reload: bool,
 }

@@ -12,6 +12,7 @@
 //! | `ready`, `option` | one jail: compiled; its options, asked and changed | |
 //! | `event` | what the others send to the one inbox | |
 //! | `run` | the loop around that inbox: judge, firewall, store, log | `guard` |
+//! | `feed` | word of new bans for those who follow them | |
 //! | `answer` | the control socket | one a connection |
 //! | `command` | the commands of `action.d` that guard does not do itself | `guard-actions`, one a jail |
 //! | [`firewall`] | the bans in the kernel | `guard` |
@@ -22,12 +23,14 @@
 //! They do not know each other; they meet in the loop. [`Guard::start`] starts it all.
 
 pub mod addresses;
+mod allocator;
 mod answer;
 mod block_list;
 mod clock;
 mod command;
 mod docker;
 mod event;
+mod feed;
 pub mod firewall;
 pub mod follow;
 mod ignore_file;
@@ -46,6 +49,7 @@ mod roster;
 mod run;
 mod seek;
 mod start;
+mod start_error;
 pub mod store;
 mod words;
 
@@ -55,5 +59,6 @@ pub use command::Actions;
 pub use firewall::{Firewall, FirewallError, Ipset, Memory, Nft};
 pub use look_back::{Followed, LookBack};
 pub use program::Program;
-pub use start::{Guard, Reloader, Setup, StartError, Stopper};
+pub use start::{Guard, Reloader, Setup, Stopper};
+pub use start_error::StartError;
 pub use store::StoreError;

@@ -13,12 +13,11 @@ use jail::config::Jail;
 use scan::Filter;
 use serde_json::Value;
 
-use crate::event::Event;
+use crate::event::{Event, Reform};
 use crate::option;
 use crate::program::Program;
 use crate::readers::{Plan, Readers};
 use crate::ready::Ready;
-use crate::run::Reform;
 use crate::words::chain;
 
 /// The jails in force, and who reads for them.

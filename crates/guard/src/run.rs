@@ -29,21 +29,21 @@ use jail::judge::{self, Action, History as _, Judge, Lifted, Reading, Rules, Tog
 use jail::{Ban, Subject};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::answer::Feed;
+use crate::allocator;
 use crate::block_list::BlockLists;
 use crate::clock::Clock;
 use crate::command::{Counts, IgnoreCommand, Order, Queue, Shell};
 use crate::event::Event;
+use crate::feed::Feed;
 use crate::firewall::{Blocking, Change, Firewall, FirewallError};
 use crate::follow;
 use crate::journal::Query;
 use crate::mark::Progress;
 use crate::reader::{Batch, Counted};
 use crate::ready::Ready;
-use crate::start::StartError;
+use crate::start_error::StartError;
 use crate::store::{Past, Record, Store, StoreError};
 use crate::words::{self, chain};
-pub(crate) use reform::Reform;
 
 /// Events of one turn at most, so that nobody waits long for the first of them.
 const MAX_TURN: usize = 256;
@@ -164,6 +164,8 @@ pub(crate) struct Run {
     looked: Instant,
     /// Whether somebody who is banned goes on failing.
     suspicious: bool,
+    /// Whether there was so much to do that the allocator may keep memory for nothing.
+    had_much: bool,
     /// Whether who is at a live session is not banned for his failures either.
     pub(crate) protects_sessions: bool,
     /// The commands of jails that are no more: they take their bans back.
@@ -218,6 +220,7 @@ impl Run {
             marked: now,
             looked: now,
             suspicious: false,
+            had_much: false,
             protects_sessions: false,
             leaving: Vec::new(),
             firewall_due: None,
@@ -250,6 +253,7 @@ impl Run {
             tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail);
         }
         self.settle();
+        allocator::give_back();
         Ok(())
     }
 
@@ -296,6 +300,7 @@ impl Run {
                     return leave_rules;
                 }
                 if self.turn.words.len() >= MAX_ACTIONS {
+                    self.had_much = true;
                     break;
                 }
             }

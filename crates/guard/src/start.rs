@@ -1,6 +1,5 @@
 //! Starts guard: what it needs, what may be missing, and the order in which all of it comes up.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -8,24 +7,26 @@ use std::thread::{self, JoinHandle};
 
 use control::config::Reload;
 use control::guard::DisabledJail;
-use control::{Accounts, Caller, Refusal, Server, ServerError};
+use control::{Accounts, Caller, Refusal, Server};
 use jail::config::Jail;
 use jail::judge::Together;
 use jiff::SignedDuration;
 
-use crate::answer::{Desk, Feed, Rate};
+use crate::answer::{Desk, Rate};
 use crate::block_list::{BlockLists, Limits};
 use crate::clock::Clock;
 use crate::command::Shell;
 use crate::event::Event;
-use crate::firewall::{Firewall, FirewallError};
+use crate::feed::Feed;
+use crate::firewall::Firewall;
 use crate::look_back::{LookBack, Past};
 use crate::program::Program;
 use crate::readers::{Plan, ReadSoFar, Readers};
 use crate::ready;
 use crate::roster::Roster;
 use crate::run::Run;
-use crate::store::{Store, StoreError};
+use crate::start_error::StartError;
+use crate::store::Store;
 
 /// Events that wait for the loop. A batch is at most a chunk of a log, so this many are some
 /// megabytes; a follower that is faster waits.
@@ -64,26 +65,6 @@ pub struct Setup {
     pub look_back: Option<Arc<dyn LookBack>>,
     /// What of the program around it an operator may ask for; `None` where nothing.
     pub program: Option<Arc<dyn Program>>,
-}
-
-/// Why guard could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Every jail is at fault, and each was said in the log; or there is none.
-    #[error("no jail can start; enable one, or see the log for what is wrong with each")]
-    NoJail,
-    /// The memory of the last life.
-    #[error("guard's memory cannot be used")]
-    Store(#[from] StoreError),
-    /// The firewall.
-    #[error("the firewall cannot be prepared")]
-    Firewall(#[from] FirewallError),
-    /// The control socket.
-    #[error("the control socket cannot be served")]
-    Control(#[from] ServerError),
-    /// The system.
-    #[error("the system does not let guard start its work")]
-    System(#[from] io::Error),
 }
 
 /// A guard at work.

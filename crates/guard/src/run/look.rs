@@ -1,6 +1,6 @@
 //! What is looked after every minute: whether others have changed the firewall, which is healed,
-//! the addresses of this host, the files of `ignoreip`, and bans so old that they do not count any
-//! more.
+//! the addresses of this host, the files of `ignoreip`, bans so old that they do not count any more,
+//! and memory that is not needed any more.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{LOOK_EVERY, Run, standing};
 use crate::addresses;
+use crate::allocator;
 use crate::firewall::{Change, FirewallError, Look, differences};
 use crate::ignore_file;
 use crate::words::chain;
@@ -36,6 +37,9 @@ impl Run {
             tracing::warn!(target: "fail2ban.actions", "old bans are not forgotten: {}", chain(&error));
         }
         self.tell_of_host(self.clock.now());
+        if std::mem::take(&mut self.had_much) {
+            allocator::give_back();
+        }
     }
 
     /// Tells the judge what of the host it needs to know, and may have changed.

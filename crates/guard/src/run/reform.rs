@@ -2,7 +2,6 @@
 //! and the commands of its actions.
 
 use control::Refusal;
-use control::guard::DisabledJail;
 use jail::Ban;
 use jail::judge::{self, Action, Rules};
 use jiff::Timestamp;
@@ -11,25 +10,11 @@ use super::asked::refused;
 use super::failures::ignore_command;
 use super::{Post, Run};
 use crate::command::{Order, Queue, Shell};
+use crate::event::Reform;
 use crate::firewall::Blocking;
 use crate::ready::Ready;
 use crate::store::StoreError;
 use crate::words::chain;
-
-/// What guard is to be from now on.
-#[derive(Debug, Default)]
-pub(crate) struct Reform {
-    /// All jails, in their order.
-    pub(crate) jails: Vec<Ready>,
-    /// Those whose bans are lifted first.
-    pub(crate) unbanned: Vec<String>,
-    /// Those that are stopped and started although they stay.
-    pub(crate) restarted: Vec<String>,
-    /// What keeps others from starting, where that is known anew.
-    pub(crate) disabled: Option<Vec<DisabledJail>>,
-    /// Whether the configuration was read again, which actions may want to know.
-    pub(crate) is_reload: bool,
-}
 
 impl Run {
     /// Makes guard what `reform` says; returns the names of `ignoreip`.
