@@ -51,6 +51,11 @@ pub enum ExchangeRequest {
     Pause,
     /// Tell again what waits.
     Resume,
+    /// Which of MISP's warninglists names somebody.
+    Warned {
+        /// Who.
+        subject: Subject,
+    },
     /// A question about the block lists.
     BlockList(BlockListQuestion),
 }
@@ -78,6 +83,8 @@ pub enum ExchangeAnswer {
     Changed(u64),
     /// To [`ExchangeRequest::Preview`].
     Preview(Vec<PreviewedCall>),
+    /// To [`ExchangeRequest::Warned`]: the list's name, if any names him.
+    Warned(Option<String>),
     /// To [`ExchangeRequest::BlockList`].
     BlockList(BlockListView),
     /// To what asks for nothing back.
@@ -226,6 +233,18 @@ impl ExchangeClient {
     pub fn status(&mut self) -> Result<ExchangeStatus, ClientError> {
         match self.0.ask(&ExchangeRequest::Status)? {
             ExchangeAnswer::Status(status) => Ok(status),
+            _ => Err(self.0.unexpected()),
+        }
+    }
+
+    /// The name of a warninglist of MISP that names `subject`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn warned(&mut self, subject: &Subject) -> Result<Option<String>, ClientError> {
+        match self.0.ask(&ExchangeRequest::Warned { subject: subject.clone() })? {
+            ExchangeAnswer::Warned(list) => Ok(list),
             _ => Err(self.0.unexpected()),
         }
     }

@@ -103,6 +103,9 @@ fn answer(
             store.change(|changes| changes.pause(Some(Timestamp::now())))?;
             ExchangeAnswer::Done
         }
+        ExchangeRequest::Warned { subject } => {
+            ExchangeAnswer::Warned(manner.intake.warnings().hit(subject))
+        }
         // Answered by the keeper of the lists.
         ExchangeRequest::BlockList(_) => ExchangeAnswer::Done,
         ExchangeRequest::Resume => {

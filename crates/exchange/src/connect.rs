@@ -17,13 +17,34 @@ const MAX_PEM_BYTES: u64 = 1 << 20;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
+pub enum ConnectError {
+    /// The key.
     #[error("{error}: {}", cause(.error))]
-    Key { error: KeyError },
+    Key {
+        /// What is wrong with it.
+        error: KeyError,
+    },
+    /// A file of certificates.
     #[error("the certificates in `{}` cannot be read ({source}); look at the file", path.display())]
-    Pem { path: PathBuf, source: io::Error },
+    Pem {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address, or what the key or the certificates hold.
     #[error(transparent)]
     Misp(#[from] MispError),
+}
+
+/// A client of a destination, with the key that lies on disk now.
+///
+/// # Errors
+///
+/// When its key or its certificates cannot be read or used.
+pub fn client(destination: &Destination) -> Result<Client, ConnectError> {
+    let Destination { url, key_file, transport, .. } = destination;
+    connect(url, key_file, transport).map(|(client, _)| client)
 }
 
 /// A client, and the state of the key's file that it was made with.

@@ -118,7 +118,9 @@ impl Intake {
             };
             let matches = destination.tells_matches().then(|| matches_of(ban));
             let sightings = Sightings::from(sightings);
-            let row = Accepted { terms, sightings, matches, ..accepted(number, &value, ban) };
+            let historical = report.historical;
+            let row =
+                Accepted { terms, sightings, matches, historical, ..accepted(number, &value, ban) };
             changes.accept(&row, self.state(), now)?;
         }
         Ok(Ok(()))
@@ -283,6 +285,7 @@ fn accepted(destination: i64, value: &str, ban: &Ban) -> Accepted {
         n_failures: ban.n_failures,
         sightings: Sightings::WhereKnown,
         terms: Terms::Full,
+        historical: false,
         matches: None,
     }
 }

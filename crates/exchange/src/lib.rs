@@ -37,6 +37,7 @@ mod watch;
 
 pub use backoff::FIRST_RETRY;
 pub use blocklist::{ADDRESS_TYPES, BlockPolicy, Pull};
+pub use connect::{ConnectError, client};
 pub use destination::{
     Addressee, Budget, Context, Destination, EventChoice, EventTemplate, HARD_MAX_ATTRIBUTES,
     Publish, Transport,

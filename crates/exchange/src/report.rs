@@ -40,6 +40,9 @@ pub struct Report {
     /// Whether it is told only where its value is known: as a sighting.
     #[serde(default, skip_serializing_if = "is_false")]
     pub only_sighting: bool,
+    /// Whether it is of old logs, and nobody was banned: wherever it is told, it says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub historical: bool,
     /// The host that banned, where it is not this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -51,8 +54,15 @@ pub struct Report {
 impl Report {
     /// A ban of this host that goes wherever its jail goes.
     pub fn of(ban: Ban) -> Self {
-        let (restored, false_positive, only_sighting) = (false, false, false);
-        Self { ban, restored, false_positive, only_sighting, host: None, to: None }
+        Self {
+            ban,
+            restored: false,
+            false_positive: false,
+            only_sighting: false,
+            historical: false,
+            host: None,
+            to: None,
+        }
     }
 
     /// That old logs hold somebody: what is known of him gets a sighting at the time of the last

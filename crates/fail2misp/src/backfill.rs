@@ -84,7 +84,7 @@ struct Offender {
 
 impl Offender {
     fn report(&self, jail: &str) -> Report {
-        Report::of(Ban {
+        let ban = Ban {
             jail: jail.to_owned(),
             subject: self.subject.clone(),
             time: self.last,
@@ -92,9 +92,10 @@ impl Offender {
             n_failures: u32::try_from(self.n_failures).unwrap_or(u32::MAX),
             first_failure: self.first,
             last_failure: self.last,
-            matches: vec![format!("historical: {} bans by old logs", self.n_bans)],
+            matches: Vec::new(),
             fields: Vec::new(),
-        })
+        };
+        Report { historical: true, ..Report::of(ban) }
     }
 }
 

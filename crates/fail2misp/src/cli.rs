@@ -270,14 +270,27 @@ pub(crate) struct Backfill {
 
 #[derive(Debug, Args)]
 pub(crate) struct Hunt {
-    /// What is looked for: a list (plain, CSV, MISP's JSON), `-` for standard input, or `pulled` for
-    /// what exchange took from MISP and lets be blocked
+    /// What is looked for: a list (plain, CSV, MISP's JSON), `-` for standard input, `pulled` for
+    /// what exchange took from MISP and lets be blocked, or `misp` for what each MISP or hub of the
+    /// configuration holds
     #[arg(short, long, value_name = "LIST", required = true)]
     pub(crate) indicators: Vec<String>,
 
     /// Logs, folders, wildcards, `-`; plain, gz, xz, zst, bz2 or of the journal
     #[arg(value_name = "PATH", required = true)]
     pub(crate) paths: Vec<String>,
+
+    /// With `misp`: only what it or its event is tagged with, `!` in front for not
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+
+    /// With `misp`: only what is in this event, by its id or uuid
+    #[arg(long, value_name = "EVENT")]
+    pub(crate) event: Vec<String>,
+
+    /// With `misp`: only what was added or changed within this time: 7d, 12h
+    #[arg(long, value_name = "AGE")]
+    pub(crate) last: Option<String>,
 
     /// Only lines written then or later: 2026-10-01, 2026-10-01T12:00Z, 30d
     #[arg(long, value_name = "TIME")]
@@ -290,6 +303,10 @@ pub(crate) struct Hunt {
     /// Searches for prefixes wider than /8, too
     #[arg(long)]
     pub(crate) any: bool,
+
+    /// Tells who shares keys, names of users, networks or times with what was found, too
+    #[arg(long)]
+    pub(crate) related: bool,
 
     /// Finds addresses inside the names of hosts, too: ip-192-0-2-7, 7.2.0.192.in-addr.arpa
     #[arg(long)]
@@ -341,6 +358,10 @@ pub(crate) struct Who {
     /// Logs to search [default: those that guard follows]
     #[arg(value_name = "PATH")]
     pub(crate) logs: Vec<String>,
+
+    /// Asks no MISP and no hub
+    #[arg(long)]
+    pub(crate) offline: bool,
 
     #[command(flatten)]
     pub(crate) format: Format,

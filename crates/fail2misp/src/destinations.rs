@@ -1,7 +1,7 @@
 //! Which MISP is told what: the destinations of our configuration, and those that jails name by
 //! fail2ban's action `misp`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use exchange::{Budget, Destination, EventChoice, EventTemplate, Policy, Transport, Treatment};
 use jail::config::Jail;
 
+use crate::cli::Folders;
 use crate::jails::Source;
 use crate::misp_action::{self, MispAction};
 use crate::settings::{Misp, Settings, Share, Warninglists};
@@ -49,6 +50,19 @@ pub(crate) fn all(
     }
     usable.extend(by_action.into_values());
     (usable, refused)
+}
+
+/// Every server that the configuration or a jail names, once each, for who asks and tells nothing.
+pub(crate) fn servers(
+    folders: &Folders,
+    settings: &Settings,
+) -> (Vec<Destination>, Vec<anyhow::Error>) {
+    let source = Source::find(folders, settings);
+    let jails = source.read(&settings.guard).jails;
+    let (mut servers, refused) = all(settings, &source, &jails, &folders.state);
+    let mut seen = BTreeSet::new();
+    servers.retain(|it| seen.insert((it.url.clone(), it.key_file.clone())));
+    (servers, refused)
 }
 
 /// A destination of our configuration.

@@ -18,7 +18,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
-use hunt::{Indicator, IndicatorSet, Options, Outcome, Progress, Report, Unread};
+use hunt::{
+    Company, Indicator, IndicatorSet, Input, Options, Outcome, Progress, Related, Report, Unread,
+};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -57,6 +59,10 @@ pub(crate) fn run(folders: &Folders, args: &cli::Hunt, out: &mut dyn Write) -> E
     let mut report = hunt::search(&inputs, &set, &options, &progress, before);
     bar.end();
     report.unread.splice(..0, missing);
+    let related = match args.related && !report.is_stopped {
+        true => related(&inputs, &set, &options, &report),
+        false => Vec::new(),
+    };
 
     let answer = Answer {
         n_indicators: set.len(),
@@ -68,6 +74,7 @@ pub(crate) fn run(folders: &Folders, args: &cli::Hunt, out: &mut dyn Write) -> E
         lines: progress.lines.load(Ordering::Relaxed),
         logs: inputs.iter().map(|input| input.path.display().to_string()).collect(),
         report,
+        related,
     };
     answer.warn();
     show(&answer, args, out).map_err(Failed::other_side)?;
@@ -93,6 +100,8 @@ pub(crate) struct Answer {
     /// The names of the logs.
     pub(crate) logs: Vec<String>,
     pub(crate) report: Report,
+    /// Who has to do with what was found, where that was asked for.
+    pub(crate) related: Vec<Related>,
 }
 
 impl Answer {
@@ -136,6 +145,23 @@ impl Answer {
     }
 }
 
+/// Searches once more, for what stood beside the indicators, and tells who shares it.
+fn related(
+    inputs: &[Input],
+    set: &IndicatorSet,
+    options: &Options,
+    report: &Report,
+) -> Vec<Related> {
+    let options = Options { company: Company::SameLine, max_samples: 0, ..options.clone() };
+    // Standard input cannot be read twice.
+    let is_file = |input: &&Input| input.path.as_os_str() != hunt::STDIN;
+    let inputs: Vec<_> = inputs.iter().filter(is_file).cloned().collect();
+    let clues = hunt::clues(&report.findings);
+    let progress = Progress::default();
+    let shared = hunt::search(&inputs, &clues, &options, &progress, Default::default());
+    hunt::related(set, &report.findings, &shared.findings)
+}
+
 fn options(args: &cli::Hunt) -> Result<Options> {
     let (zone, now) = (TimeZone::system(), Timestamp::now());
     let time = |text: &Option<String>| {
@@ -151,6 +177,7 @@ fn options(args: &cli::Hunt) -> Result<Options> {
         n_context: args.context,
         in_names: args.in_names,
         n_threads: args.threads.unwrap_or(cores),
+        company: if args.related { Company::NearLines } else { Company::None },
         ..Options::new(filters, zone.clone(), now)
     })
 }

@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) blocklist: Option<BlockList>,
     /// What is pulled anew is searched for in old logs.
     pub(crate) look_back: LookBack,
+    pub(crate) who: Who,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
 }
@@ -193,6 +194,14 @@ pub(crate) struct Warninglists {
     pub(crate) short: Option<Vec<String>>,
     pub(crate) without_to_ids: Option<Vec<String>>,
     pub(crate) never: Option<Vec<String>>,
+}
+
+/// `[who]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Who {
+    /// Files in MaxMind's format that know countries or autonomous systems.
+    pub(crate) geoip: Vec<PathBuf>,
 }
 
 /// `[metrics]`

@@ -1,6 +1,9 @@
 //! `who`: everything that is known of an address or a prefix, on one screen. What cannot be asked
 //! says so in its place, and the rest is told all the same.
 
+mod misp;
+
+use std::fs;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +18,24 @@ use ipnet::IpNet;
 use jail::{Ban, Subject};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use lists::places::{Place, Places};
 use serde_json::{Value, json};
 
+use self::misp::Held;
 use crate::cli::{self, Folders};
+use crate::destinations;
 use crate::exit::{Code, Failed, Outcome, escape};
 use crate::hunt::filters;
 use crate::jails::count;
 use crate::operator::local;
+use crate::settings::{self, Settings};
 
 /// Entries of the outbox that are looked through.
 const MAX_ENTRIES: u32 = 10_000;
+/// Bans of the past that are looked through, those of a week under heavy attack.
+const MAX_PAST_BANS: usize = 100_000;
+/// Bans of the past that are shown, the latest.
+const MAX_PAST: usize = 5;
 /// Lines of the logs that are shown.
 const MAX_LINES: usize = 3;
 /// How long the logs are searched; what was found by then is told.
@@ -33,7 +44,8 @@ const SEARCH_AT_MOST: Duration = Duration::from_secs(10);
 /// `who`
 pub(crate) fn run(folders: &Folders, args: &cli::Who, out: &mut dyn Write) -> Outcome {
     let net = net(&args.subject).map_err(Failed::usage)?;
-    let known = Known::of(folders, net, &args.logs);
+    let settings = settings::read(&folders.config).map_err(Failed::usage)?;
+    let known = Known::of(folders, &settings, net, args);
     let text = match args.format.is_json() {
         true => format!("{}\n", known.as_json()),
         false => known.as_text(),
@@ -60,6 +72,14 @@ struct Known {
     outbox: Result<Vec<OutboxEntry>>,
     block_list: Result<Vec<Reason>>,
     logs: Result<InLogs>,
+    /// Bans that are over, the latest last.
+    past: Result<Vec<Ban>>,
+    /// The warninglist that names him.
+    warned: Result<Option<String>>,
+    /// Where he is; nothing where no file knows.
+    place: Result<Place>,
+    /// What MISPs and hubs hold; nothing where none was asked.
+    misp: Vec<Held>,
 }
 
 /// What the logs hold.
@@ -70,7 +90,7 @@ struct InLogs {
 }
 
 impl Known {
-    fn of(folders: &Folders, net: IpNet, logs: &[String]) -> Self {
+    fn of(folders: &Folders, settings: &Settings, net: IpNet, args: &cli::Who) -> Self {
         let guard = || GuardClient::connect(&folders.guard_socket()).context("guard");
         let exchange = || ExchangeClient::connect(&folders.exchange_socket()).context("exchange");
         let holds = |subject: &Subject| match subject {
@@ -98,9 +118,27 @@ impl Known {
             let followed = Followed::from(guard()?.status()?);
             Ok(hunt::find_rotated(&followed.files).0)
         };
-        let inputs = if logs.is_empty() { followed() } else { Ok(hunt::find(logs).0) };
-        let logs = inputs.and_then(|inputs| search(net, &inputs));
-        Self { net, bans, outbox, block_list, logs }
+        let inputs = match args.logs.is_empty() {
+            true => followed(),
+            false => Ok(hunt::find(&args.logs).0),
+        };
+        let standing = |ban: &Ban| bans.as_ref().is_ok_and(|bans| bans.contains(ban));
+        let past = guard().and_then(|mut guard| {
+            let mut past = past_bans(&mut guard)?;
+            past.retain(|ban| holds(&ban.subject) && !standing(ban));
+            Ok(past)
+        });
+        Self {
+            net,
+            past,
+            outbox,
+            block_list,
+            logs: inputs.and_then(|inputs| search(net, &inputs)),
+            warned: exchange().and_then(|mut it| Ok(it.warned(&Subject::from(net))?)),
+            place: place(settings, net),
+            misp: if args.offline { Vec::new() } else { ask_servers(folders, settings, net) },
+            bans,
+        }
     }
 
     fn is_anything(&self) -> bool {
@@ -108,6 +146,9 @@ impl Known {
             || self.outbox.as_ref().is_ok_and(|it| !it.is_empty())
             || self.block_list.as_ref().is_ok_and(|it| !it.is_empty())
             || self.logs.as_ref().is_ok_and(|it| it.finding.is_some())
+            || self.past.as_ref().is_ok_and(|it| !it.is_empty())
+            || self.warned.as_ref().is_ok_and(Option::is_some)
+            || self.misp.iter().any(Held::is_anything)
     }
 
     fn as_json(&self) -> Value {
@@ -120,20 +161,71 @@ impl Known {
         });
         json!({
             "subject": shown(self.net),
+            "place": or_error(self.place.as_ref().map(|it| json!(it))),
             "bans": or_error(self.bans.as_ref().map(|it| json!(it))),
+            "past_bans": or_error(self.past.as_ref().map(|it| json!(it))),
             "outbox": or_error(self.outbox.as_ref().map(|it| json!(it))),
             "block_list": or_error(self.block_list.as_ref().map(|it| json!(it))),
+            "warninglist": or_error(self.warned.as_ref().map(|it| json!(it))),
+            "misp": self.misp.iter().map(Held::as_json).collect::<Vec<_>>(),
             "logs": or_error(logs),
         })
     }
 
     fn as_text(&self) -> String {
         let mut text = format!("{}\n\n", shown(self.net));
+        if !matches!(&self.place, Ok(place) if *place == Place::default()) {
+            text += &section("place", &self.place, |it| vec![place_in_words(it)]);
+        }
         text += &section("banned here", &self.bans, |bans| bans.iter().map(ban).collect());
+        text += &section("before", &self.past, |past| {
+            past.iter().rev().take(MAX_PAST).map(ban).collect()
+        });
         text += &section("outbox", &self.outbox, |entries| entries.iter().map(entry).collect());
         text += &section("indicators", &self.block_list, |them| them.iter().map(reason).collect());
+        text +=
+            &section("warninglist", &self.warned, |it| it.iter().map(|it| escape(it)).collect());
+        if !self.misp.is_empty() {
+            let held = Ok(self.misp.iter().flat_map(Held::lines).collect::<Vec<_>>());
+            text += &section("MISP", &held, Clone::clone);
+        }
         text + &section("logs", &self.logs, in_logs)
     }
+}
+
+/// The bans that guard's log of bans still holds.
+fn past_bans(guard: &mut GuardClient) -> Result<Vec<Ban>> {
+    let (mut past, mut after) = (Vec::new(), 0);
+    while past.len() < MAX_PAST_BANS {
+        let bans = guard.bans_since(after, u32::MAX, Duration::ZERO)?.bans;
+        let Some(last) = bans.last() else { break };
+        after = last.number;
+        past.extend(bans.into_iter().map(|it| it.ban));
+    }
+    Ok(past)
+}
+
+/// Where it is, by the files of `[who] geoip`.
+fn place(settings: &Settings, net: IpNet) -> Result<Place> {
+    let mut places = Places::default();
+    for path in &settings.who.geoip {
+        let named = || format!("who.geoip: `{}`", path.display());
+        places.add(fs::read(path).with_context(named)?).with_context(named)?;
+    }
+    Ok(places.of(net.network()))
+}
+
+fn place_in_words(place: &Place) -> String {
+    let country = place.country.as_deref().unwrap_or("country unknown");
+    let system = place.system.as_ref();
+    let system = system.map(|it| format!(", AS{} {}", it.number, it.name)).unwrap_or_default();
+    escape(&format!("{country}{system}"))
+}
+
+/// What each MISP and hub holds. One that cannot be asked for reasons of our own is `doctor`'s.
+fn ask_servers(folders: &Folders, settings: &Settings, net: IpNet) -> Vec<Held> {
+    let (servers, _refused) = destinations::servers(folders, settings);
+    servers.into_iter().map(|server| misp::ask(server, &shown(net))).collect()
 }
 
 /// Searches logs for one address or prefix.

@@ -223,6 +223,8 @@ fn backfill_tells_misp_with_the_times_of_the_log() {
         hub.attributes(&json!({"returnFormat": "json", "eventid": event})).first().cloned()
     });
     assert_eq!(attribute["value"], "203.0.113.61");
+    let comment = attribute["comment"].as_str().unwrap();
+    assert!(comment.starts_with("historical: "), "nobody was banned: {comment}");
     let seen: jiff::Timestamp = attribute["first_seen"].as_str().unwrap().parse().unwrap();
     assert_eq!(seen.as_second(), first);
 }
@@ -245,4 +247,108 @@ fn who_tells_what_it_can() {
     assert_eq!(known["logs"]["found"], Value::Null);
     assert!(known["outbox"]["error"].as_str().unwrap().contains("no daemon"), "{known}");
     assert_eq!(run(dir.path(), &["who", "mallory"]).status.code(), Some(2));
+}
+
+/// Who tries the same names, comes from the same network or at the same time has to do with it, and
+/// who only tries what everybody tries has not.
+#[test]
+fn related_are_those_who_share_what_is_rare() {
+    let dir = tempfile::tempdir().unwrap();
+    let failed = |day: u32, second: u32, user: &str, address: &str| {
+        format!(
+            "Oct {day} 06:05:{second:02} web-1 sshd[71]: Failed password for {user} from {address} \
+             port 9 ssh2\n"
+        )
+    };
+    let mut log = String::new();
+    log += &failed(20, 1, "oracle", "203.0.113.61");
+    log += &failed(20, 2, "root", "203.0.113.61");
+    for day in 21..26 {
+        log += &failed(day, 3, "root", "203.0.113.61");
+        log += &failed(day, 4, "admin", "198.51.100.9"); // always at the same time
+    }
+    log += &failed(27, 1, "oracle", "192.0.2.70"); // the same rare name
+    log += &failed(28, 1, "root", "203.0.113.80"); // the same network
+    for host in 1..60 {
+        log += &failed(29, host, "root", &format!("192.0.2.{}", host + 100));
+    }
+    fs::write(dir.path().join("auth.log"), log).unwrap();
+    fs::write(dir.path().join("list"), "203.0.113.61\n").unwrap();
+    let output = run(dir.path(), &["hunt", "-i", "list", "auth.log", "--related", "--json"]);
+    let related: Vec<_> =
+        objects(&output).into_iter().filter(|it| it["related"].is_string()).collect();
+    let of = |address: &str| related.iter().find(|it| it["related"] == address);
+    let reason = |address: &str| of(address).unwrap()["reasons"][0].as_str().unwrap().to_owned();
+    assert_eq!(related.len(), 3, "{related:?}");
+    assert_eq!(reason("192.0.2.70"), "tries user oracle as 203.0.113.61 (2 in all)");
+    assert_eq!(reason("203.0.113.80"), "is in 203.0.113.0/24 with 203.0.113.61");
+    assert_eq!(reason("198.51.100.9"), "comes together with 203.0.113.61 (5 times)");
+    assert_eq!(of("192.0.2.70").unwrap()["to"], json!(["203.0.113.61"]));
+    let shown = text(&run(dir.path(), &["hunt", "-i", "list", "auth.log", "--related"]).stdout);
+    assert!(shown.contains("related, by what they share with the above:"), "{shown}");
+    assert!(shown.contains("tries user oracle"), "{shown}");
+}
+
+/// A hub, or a MISP, is asked for what is looked for, as far as it is asked for.
+#[test]
+fn indicators_come_from_a_hub() {
+    let dir = folder();
+    assert_eq!(run(dir.path(), &["hunt", "-i", "misp", "."]).status.code(), Some(2), "no MISP");
+    let (hub, event) = destination(dir.path());
+    let other = hub.add_event("another");
+    for (event, address, tag) in [
+        (&event, "203.0.113.61", "known"),
+        (&other, "203.0.113.62", "new"),
+        (&other, "203.0.113.63", "known"),
+    ] {
+        let attribute = json!({"type": "ip-src", "value": address, "Tag": [{"name": tag}]});
+        let (status, answer) = hub.post(&format!("/attributes/add/{event}"), &attribute);
+        assert_eq!(status, 200, "{answer}");
+    }
+    let found = |options: &[&str]| -> Vec<String> {
+        let arguments = [&["hunt", "-i", "misp", "auth.log.1.gz", "--json"], options].concat();
+        let output = run(dir.path(), &arguments);
+        let found = objects(&output).into_iter().filter_map(|it| {
+            Some(it["indicator"].as_str()?.trim_start_matches("203.0.113.").to_owned())
+        });
+        let mut found: Vec<_> = found.collect();
+        found.sort();
+        found
+    };
+    assert_eq!(found(&[]), ["61", "62", "63"]);
+    assert_eq!(found(&["--tag", "known"]), ["61", "63"]);
+    assert_eq!(found(&["--tag", "known", "--event", &other]), ["63"]);
+    assert_eq!(found(&["--last", "1d"]), ["61", "62", "63"]);
+    assert_eq!(run(dir.path(), &["hunt", "-i", "list", ".", "--tag", "x"]).status.code(), Some(2));
+    drop(hub);
+    let output = run(dir.path(), &["hunt", "-i", "misp", "."]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+}
+
+/// What the hub holds of somebody, and where he is, stands on the screen, too.
+#[test]
+fn who_asks_the_hub_and_the_files_of_places() {
+    let dir = folder();
+    let (hub, event) = destination(dir.path());
+    let places = concat!(env!("CARGO_MANIFEST_DIR"), "/../lists/tests/places");
+    let config = dir.path().join("config.toml");
+    let geoip =
+        format!("[who]\ngeoip = [\"{places}/countries.mmdb\", \"{places}/systems.mmdb\"]\n");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + &geoip).unwrap();
+    let attribute = json!({"type": "ip-src", "value": "203.0.113.61", "to_ids": true, "Tag": [{"name": "known"}]});
+    let (status, answer) = hub.post(&format!("/attributes/add/{event}"), &attribute);
+    assert_eq!(status, 200, "{answer}");
+    hub.post("/sightings/add", &json!({"values": ["203.0.113.61"]}));
+    let output = run(dir.path(), &["who", "203.0.113.61", ".", "--json"]);
+    let known = &objects(&output)[0];
+    let held = &known["misp"][0]["attributes"][0];
+    assert_eq!(held["event"]["info"], "look back", "{known}");
+    assert_eq!((&held["tags"], &held["sightings"]), (&json!(["known"]), &json!(1)), "{known}");
+    assert_eq!(known["place"]["country"], "NL");
+    assert_eq!(known["place"]["as"]["number"], 64501);
+    let shown = text(&run(dir.path(), &["who", "203.0.113.61", "."]).stdout);
+    assert!(shown.contains("NL, AS64501 Second Example"), "{shown}");
+    assert!(shown.contains(&format!("ip-src in event {event} (look back), 1 sighting")), "{shown}");
+    let known = &objects(&run(dir.path(), &["who", "203.0.113.61", ".", "--json", "--offline"]))[0];
+    assert_eq!(known["misp"], json!([]), "nobody is asked");
 }

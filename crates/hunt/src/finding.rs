@@ -1,6 +1,7 @@
 //! What was found: for each indicator when, where, how often, and what it came to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -11,6 +12,10 @@ use crate::outcome::Outcome;
 
 /// User names that are kept of one indicator; whoever tries more is counted all the same.
 const MAX_USERS: usize = 32;
+/// Keys that are kept of one indicator.
+const MAX_KEYS: usize = 32;
+/// Addresses beside one indicator that are kept: what more of them share is everybody's.
+const MAX_BESIDE: usize = 512;
 /// Bytes of all lines that are kept, so that a million indicators fill no memory.
 const MAX_KEPT_BYTES: usize = 64 << 20;
 
@@ -59,6 +64,52 @@ pub struct Finding {
     pub users: BTreeSet<String>,
     /// Some of the lines: the worst first, then the earliest.
     pub samples: Vec<Sample>,
+    /// Fingerprints of SSH keys that stood beside it, where company is noted.
+    #[serde(default)]
+    pub keys: BTreeSet<String>,
+    /// Addresses that were judged beside it, where company is noted.
+    #[serde(default)]
+    pub beside: BTreeMap<IpAddr, Beside>,
+}
+
+/// An address beside an indicator.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Beside {
+    /// How often.
+    pub count: u64,
+    /// First.
+    #[serde(with = "jiff::fmt::serde::timestamp::second::optional")]
+    pub first: Option<Timestamp>,
+    /// Last.
+    #[serde(with = "jiff::fmt::serde::timestamp::second::optional")]
+    pub last: Option<Timestamp>,
+    /// The worst that it came to.
+    pub outcome: Outcome,
+}
+
+impl Beside {
+    /// Once, at this time.
+    pub(crate) fn once(time: Option<Timestamp>, outcome: Outcome) -> Self {
+        Self { count: 1, first: time, last: time, outcome }
+    }
+
+    /// Adds what was seen elsewhere.
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.widen(other);
+    }
+
+    /// Adds what may be the same lines once more.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.count = self.count.max(other.count);
+        self.widen(other);
+    }
+
+    fn widen(&mut self, other: &Self) {
+        self.first = [self.first, other.first].into_iter().flatten().min();
+        self.last = self.last.max(other.last);
+        self.outcome = self.outcome.max(other.outcome);
+    }
 }
 
 /// A line that holds an indicator.
@@ -90,6 +141,20 @@ impl Finding {
         }
     }
 
+    /// Notes an address beside it.
+    pub(crate) fn meet(&mut self, addr: IpAddr, seen: &Beside) {
+        if self.beside.len() < MAX_BESIDE || self.beside.contains_key(&addr) {
+            self.beside.entry(addr).or_default().add(seen);
+        }
+    }
+
+    /// Notes a key beside it.
+    pub(crate) fn note_key(&mut self, print: &str) {
+        if self.keys.len() < MAX_KEYS {
+            self.keys.insert(print.to_owned());
+        }
+    }
+
     fn merge(&mut self, other: Self, max_samples: usize) {
         self.count += other.count;
         self.undated += other.undated;
@@ -107,6 +172,8 @@ impl Finding {
         while self.users.len() > MAX_USERS {
             self.users.pop_last();
         }
+        other.keys.iter().for_each(|print| self.note_key(print));
+        other.beside.iter().for_each(|(addr, seen)| self.meet(*addr, seen));
         self.samples.extend(other.samples);
         self.samples.sort_by(Sample::compare);
         self.samples.truncate(max_samples);
@@ -144,7 +211,7 @@ impl Findings {
         seen: &Seen<'_>,
         max_samples: usize,
         sample: impl FnOnce() -> Sample,
-    ) {
+    ) -> &mut Finding {
         if !self.found.contains_key(indicator) {
             self.found.insert(indicator.clone(), Finding::default());
         }
@@ -162,6 +229,7 @@ impl Findings {
                 self.n_kept -= finding.samples.pop().map_or(0, |last| last.n_bytes());
             }
         }
+        finding
     }
 
     /// Adds what was found elsewhere.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 /// What a SHA-256 fingerprint begins with, as OpenSSH writes it; 43 letters of base 64 follow.
-const SHA256: &str = "SHA256:";
+pub(crate) const SHA256: &str = "SHA256:";
 /// Letters of a SHA-256 fingerprint.
 const SHA256_LETTERS: usize = 43;
 /// What an MD5 fingerprint begins with; 16 pairs of hexadecimal digits follow, with colons.

@@ -1,14 +1,16 @@
 //! What a line that holds an indicator says: when it was written, and what became of whom.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use memchr::{memchr, memrchr};
 use scan::{DateForms, Dates};
 
-use crate::finding::Sample;
+use crate::finding::{Beside, Sample};
 use crate::outcome::{Filters, Judge, Outcome, Verdict};
 
 /// Where in a line its date is looked for; nothing but a hostile line has it further on.
@@ -18,6 +20,10 @@ const MAX_LINES_ABOVE: usize = 16;
 /// After so many lines one after the other without a date a log is believed to have none: to find
 /// none is slow, because every form is tried.
 const MAX_IN_VAIN: u32 = 1_000;
+/// Lines above and below that are looked at for company.
+const NEAR_LINES: usize = 8;
+/// What is written within so long of each other belongs together.
+const NEAR: SignedDuration = SignedDuration::from_secs(10);
 /// How much of a line is kept.
 const MAX_SAMPLE_BYTES: usize = 1 << 10;
 /// Longer names are noise.
@@ -71,6 +77,28 @@ impl LineReader {
         Said { time, day, verdicts: self.judge.judge(line, self.now) }
     }
 
+    /// Who failed or got in by the lines around the one from `start` to `end`, within [`NEAR`] of
+    /// `time`, each once.
+    pub(crate) fn near(
+        &mut self,
+        text: &[u8],
+        (start, end): (usize, usize),
+        time: Option<Timestamp>,
+    ) -> BTreeMap<IpAddr, Beside> {
+        let mut company = BTreeMap::new();
+        let Some(time) = time else { return company };
+        for (start, end) in lines_around(text, start, end) {
+            let said = self.read(text, start, end);
+            let is_near = said.time.is_some_and(|it| it.duration_since(time).abs() <= NEAR);
+            for verdict in said.verdicts.iter().filter(|_| is_near) {
+                if let Some(addr) = verdict.addr {
+                    company.insert(addr, Beside::once(said.time, verdict.outcome));
+                }
+            }
+        }
+        company
+    }
+
     fn date(&mut self, line: &[u8]) -> Option<Timestamp> {
         if self.n_in_vain == MAX_IN_VAIN {
             return None;
@@ -108,6 +136,25 @@ pub(crate) fn around(text: &[u8], at: usize) -> (usize, usize) {
     let start = memrchr(b'\n', &text[..at]).map_or(0, |end| end + 1);
     let end = memchr(b'\n', &text[at..]).map_or(text.len(), |end| at + end);
     (start, end)
+}
+
+/// Where the lines above and below one begin and end, as far as they are at hand.
+fn lines_around(text: &[u8], start: usize, end: usize) -> Vec<(usize, usize)> {
+    let mut lines = Vec::with_capacity(2 * NEAR_LINES);
+    let mut above = start;
+    while lines.len() < NEAR_LINES && above > 0 {
+        let (start, end) = around(text, above - 1);
+        lines.push((start, end));
+        above = start;
+    }
+    let n_above = lines.len();
+    let mut below = end + 1;
+    while lines.len() < n_above + NEAR_LINES && below < text.len() {
+        let (start, end) = around(text, below);
+        lines.push((start, end));
+        below = end + 1;
+    }
+    lines
 }
 
 /// Makes a sample of the line from `start` to `end`, with `n_context` lines on either side as far

@@ -3,7 +3,7 @@
 use aho_corasick::AhoCorasick;
 use memchr::memmem;
 
-use crate::indicator::{Indicator, is_base64};
+use crate::indicator::{Indicator, SHA256, is_base64};
 use crate::names;
 use crate::set::IndicatorSet;
 use crate::token::{for_each_address, is_word};
@@ -74,9 +74,7 @@ impl<'s> Matcher<'s> {
     fn find_fingerprints(&self, text: &[u8], found: &mut Vec<Match>) {
         for finder in &self.fingerprints {
             for at in finder.find_iter(text) {
-                let rest = &text[at..text.len().min(at + MAX_FINGERPRINT_BYTES)];
-                let n_bytes = rest.iter().take_while(|it| is_base64(**it) || **it == b':').count();
-                let Ok(print) = std::str::from_utf8(&rest[..n_bytes]) else { continue };
+                let print = fingerprint_at(text, at);
                 if self.set.has_fingerprint(print) {
                     found.push((at, Indicator::Fingerprint(print.to_owned())));
                 }
@@ -92,6 +90,20 @@ impl<'s> Matcher<'s> {
             }
         }
     }
+}
+
+/// All fingerprints of SSH keys in a line, as OpenSSH writes them now.
+pub(crate) fn fingerprints(line: &[u8]) -> impl Iterator<Item = &str> {
+    let prints = memmem::find_iter(line, SHA256).map(|at| fingerprint_at(line, at));
+    prints.filter(|print| print.parse::<Indicator>().is_ok())
+}
+
+/// What may be a fingerprint from `at` on.
+fn fingerprint_at(text: &[u8], at: usize) -> &str {
+    let rest = &text[at..text.len().min(at + MAX_FINGERPRINT_BYTES)];
+    let n_bytes = rest.iter().take_while(|it| is_base64(**it) || **it == b':').count();
+    // Letters of base 64 and colons are ASCII.
+    std::str::from_utf8(&rest[..n_bytes]).unwrap_or_default()
 }
 
 /// Whether a word stands where the name of a user does.

@@ -14,18 +14,20 @@ use jiff::tz::TimeZone;
 use scan::DateForms;
 
 use crate::block::{Block, Blocks};
-use crate::finding::{Findings, LogId, Seen};
+use crate::finding::{Beside, Findings, LogId, Seen};
 use crate::indicator::Indicator;
 use crate::input::{Input, STDIN, Unread};
 use crate::line::{self, LineReader, Said};
-use crate::matcher::{Match, Matcher};
-use crate::outcome::Filters;
+use crate::matcher::{Match, Matcher, fingerprints};
+use crate::outcome::{Filters, Outcome};
 use crate::segment::Segment;
 use crate::set::IndicatorSet;
 use crate::work::{Done, Part, Queue, Unit};
 
 /// The beginning of a line that is longer than a block, kept for its date.
 const HEAD_BYTES: usize = 8 << 10;
+/// Lines of an indicator whose surroundings are looked at; who comes that often is known by then.
+const MAX_NEARED: u64 = 1_000;
 
 /// What is searched for, and how.
 #[derive(Clone, Debug)]
@@ -48,6 +50,21 @@ pub struct Options {
     pub now: Timestamp,
     /// Threads that search.
     pub n_threads: usize,
+    /// Whose company is noted.
+    pub company: Company,
+}
+
+/// Which addresses are noted beside an indicator: those of which a line says that they failed or got
+/// in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Company {
+    /// None.
+    #[default]
+    None,
+    /// Those of lines around it that were written within a few seconds.
+    NearLines,
+    /// Those of its own lines.
+    SameLine,
 }
 
 impl Options {
@@ -63,6 +80,7 @@ impl Options {
             zone,
             now,
             n_threads: 1,
+            company: Company::None,
         }
     }
 }
@@ -272,12 +290,32 @@ impl Worker<'_> {
         if is_wanted {
             let (outcome, user) = said.of(&indicator);
             let seen = Seen { log, time: said.time, day: said.day, outcome, user };
-            findings.add(&indicator, &seen, *max_samples, || crate::finding::Sample {
-                outcome,
-                time: said.time,
-                log,
-                ..line::sample(text, place, *n_context)
-            });
+            let finding =
+                findings.add(&indicator, &seen, *max_samples, || crate::finding::Sample {
+                    outcome,
+                    time: said.time,
+                    log,
+                    ..line::sample(text, place, *n_context)
+                });
+            let (start, _, end) = place;
+            match self.options.company {
+                Company::None => {}
+                Company::SameLine => {
+                    let of_it = said.verdicts.iter().filter(|it| it.is_of(&indicator));
+                    for (addr, verdict) in of_it.filter_map(|it| Some((it.addr?, it))) {
+                        finding.meet(addr, &Beside::once(said.time, verdict.outcome));
+                    }
+                }
+                Company::NearLines if finding.count <= MAX_NEARED => {
+                    if outcome > Outcome::Probed {
+                        fingerprints(&text[start..end]).for_each(|it| finding.note_key(it));
+                    }
+                    for (addr, seen) in self.lines.near(text, (start, end), said.time) {
+                        finding.meet(addr, &seen);
+                    }
+                }
+                Company::NearLines => {}
+            }
             self.progress.hits.fetch_add(1, Ordering::Relaxed);
         } else if said.time.is_none() {
             *undated += 1;

@@ -37,15 +37,9 @@ fn reference(arguments: &[&str]) -> Option<Output> {
 
 fn options(n_threads: usize) -> Options {
     Options {
-        filters: Filters::default(),
-        since: None,
-        until: None,
         max_samples: 1,
-        n_context: 0,
-        in_names: false,
-        zone: TimeZone::UTC,
-        now: Timestamp::now(),
         n_threads,
+        ..Options::new(Filters::default(), TimeZone::UTC, Timestamp::now())
     }
 }
 

@@ -15,6 +15,8 @@ const TEMPLATE: Uuid = uuid!("32f7ded6-e774-4401-81b0-79634e82f589");
 const TEMPLATE_VERSION: u32 = 6;
 /// MISP's own words for the template; a server that has not installed it asks for them.
 const TEMPLATE_DESCRIPTION: &str = "Fail2ban event";
+/// What is said in front of what old logs tell: nobody was banned for it.
+const HISTORICAL: &str = "historical: ";
 /// Where the parts of the object belong that are no address.
 const OTHER: &str = "Other";
 /// Marks an address that somebody else has tomorrow: by it MISP knows when to take `to_ids` away.
@@ -50,7 +52,10 @@ impl Items<'_> {
     /// The attribute that a ban becomes in an event.
     pub(crate) fn attribute(self, event: Uuid, ban: &Accepted) -> Attribute {
         let matches = ban.matches.as_deref().unwrap_or_default();
-        let comment = self.destination.comment(self.site, &ban.jail, ban.n_failures, matches);
+        let mut comment = self.destination.comment(self.site, &ban.jail, ban.n_failures, matches);
+        if ban.historical {
+            comment.insert_str(0, HISTORICAL);
+        }
         Attribute {
             uuid: Some(identity::attribute(event, IP_SRC, &ban.value)),
             kind: IP_SRC.into(),
@@ -116,7 +121,9 @@ impl Items<'_> {
 
     /// The sighting that a ban becomes where its value is known, by this attribute.
     pub(crate) fn sighting(self, ban: &Accepted, attribute: Uuid) -> Sighting {
-        let source = text::clean(&format!("{}/{}", self.site, ban.jail), text::MAX_SOURCE_BYTES);
+        let mark = if ban.historical { HISTORICAL } else { "" };
+        let source = format!("{mark}{}/{}", self.site, ban.jail);
+        let source = text::clean(&source, text::MAX_SOURCE_BYTES);
         Sighting {
             uuid: Some(identity::sighting(attribute, ban.kind, &source, ban.time)),
             attribute_uuid: Some(attribute),

@@ -25,6 +25,8 @@ pub(crate) struct Accepted {
     /// Whether it becomes a sighting where the value is known.
     pub(crate) sightings: Sightings,
     pub(crate) terms: Terms,
+    /// Whether it is of old logs, and nobody was banned.
+    pub(crate) historical: bool,
     /// Lines of the log, where the destination is told of them.
     pub(crate) matches: Option<String>,
 }
@@ -84,7 +86,8 @@ pub(crate) struct Depth {
 }
 
 const COLUMNS: &str = "id, destination, kind, value, jail, time, until, first_seen, last_seen, \
-                       n_failures, sightings, terms, matches, n_tried, next_try, state, why";
+                       n_failures, sightings, terms, matches, n_tried, next_try, state, why, \
+                       historical";
 
 impl Store {
     /// The rows of a destination that are due, oldest first.
@@ -177,8 +180,8 @@ impl Changes<'_> {
         self.tx
             .prepare_cached(
                 "INSERT INTO outbox (destination, kind, value, jail, time, until, first_seen,
-                 last_seen, n_failures, sightings, terms, matches, accepted, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 last_seen, n_failures, sightings, terms, matches, accepted, state, historical)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
                 row.destination,
@@ -195,6 +198,7 @@ impl Changes<'_> {
                 row.matches,
                 now.as_second(),
                 state as u8,
+                row.historical,
             ])
             .map(drop)
     }
@@ -359,6 +363,7 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
                 _ => Terms::Short,
             },
             matches: row.get(12)?,
+            historical: row.get(17)?,
         },
         n_tried: row.get(13)?,
     })

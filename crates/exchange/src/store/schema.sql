@@ -28,6 +28,7 @@ CREATE TABLE outbox (
     n_failures  INTEGER NOT NULL,
     sightings   INTEGER NOT NULL,           -- 0 never, 1 where the value is known, 2 nothing else
     terms       INTEGER NOT NULL DEFAULT 0, -- 0 in full, 1 without to_ids, 2 for a short while
+    historical  INTEGER NOT NULL DEFAULT 0, -- of old logs: nobody was banned
     matches     TEXT,                       -- only where the comment asks for lines of the log
     accepted    INTEGER NOT NULL,
     n_tried     INTEGER NOT NULL DEFAULT 0,

@@ -1,6 +1,9 @@
-//! The answer as JSON: an object for each indicator that was found, then a summary.
+//! The answer as JSON: an object for each indicator that was found and for whoever is related to
+//! them, then a summary.
 
-use hunt::{Finding, Indicator, Outcome};
+use std::collections::BTreeSet;
+
+use hunt::{Finding, Indicator, Outcome, Related};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, logs};
@@ -9,7 +12,8 @@ use super::{Answer, logs};
 pub(super) fn lines(answer: &Answer) -> String {
     let found = answer.report.findings.sorted();
     let objects = found.into_iter().map(|(indicator, it)| object(answer, indicator, it));
-    objects.chain([summary(answer)]).map(|object| format!("{object}\n")).collect()
+    let related = answer.related.iter().map(related);
+    objects.chain(related).chain([summary(answer)]).map(|object| format!("{object}\n")).collect()
 }
 
 /// One indicator.
@@ -51,6 +55,21 @@ pub(crate) fn object(answer: &Answer, indicator: &Indicator, finding: &Finding) 
         "days": days,
         "users": finding.users,
         "lines": lines,
+    })
+}
+
+fn related(it: &Related) -> Value {
+    let reasons: Vec<_> = it.reasons.iter().map(ToString::to_string).collect();
+    let with: BTreeSet<_> =
+        it.reasons.iter().flat_map(|reason| &reason.with).map(Indicator::to_string).collect();
+    json!({
+        "related": it.addr,
+        "score": it.score,
+        "to": with,
+        "reasons": reasons,
+        "first": it.seen.first.map(jiff::Timestamp::as_second),
+        "last": it.seen.last.map(jiff::Timestamp::as_second),
+        "outcome": it.seen.outcome,
     })
 }
 

@@ -1,6 +1,6 @@
 //! The answer as a table for people: those that got in first, and in red.
 
-use hunt::{Finding, Outcome};
+use hunt::{Finding, Outcome, Related};
 use jiff::Timestamp;
 
 use super::{Answer, shown};
@@ -10,6 +10,9 @@ use crate::operator::{local, table};
 
 /// Indicators that are listed; more fill no screen that anybody reads, and `--json` has all.
 const MAX_LISTED: usize = 1_000;
+
+/// Related addresses that are listed.
+const MAX_RELATED: usize = 50;
 
 const RED: &str = "\u{1b}[31m";
 const PLAIN: &str = "\u{1b}[0m";
@@ -50,7 +53,24 @@ pub(super) fn text(answer: &Answer, with_lines: bool, is_red: bool) -> String {
             );
         }
     }
+    if !answer.related.is_empty() {
+        text += &related(&answer.related);
+    }
     text + &summary(answer)
+}
+
+/// Who has to do with what was found, and why.
+fn related(related: &[Related]) -> String {
+    let mut text = "related, by what they share with the above:\n".to_owned();
+    for it in related.iter().take(MAX_RELATED) {
+        let reasons: Vec<_> = it.reasons.iter().map(|it| escape(&it.to_string())).collect();
+        let (addr, outcome) = (it.addr.to_string(), it.seen.outcome.name());
+        text += &format!("{:>3} {addr:39} {outcome:9} {}\n", it.score, reasons.join("; "));
+    }
+    if related.len() > MAX_RELATED {
+        text += &format!("… and {} more; --json lists all\n", related.len() - MAX_RELATED);
+    }
+    text + "\n"
 }
 
 fn lines(answer: &Answer, finding: &Finding) -> String {
