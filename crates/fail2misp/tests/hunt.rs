@@ -284,7 +284,10 @@ fn related_are_those_who_share_what_is_rare() {
     assert_eq!(reason("203.0.113.80"), "is in 203.0.113.0/24 with 203.0.113.61");
     assert_eq!(reason("198.51.100.9"), "comes together with 203.0.113.61 (5 times)");
     assert_eq!(of("192.0.2.70").unwrap()["to"], json!(["203.0.113.61"]));
-    let shown = text(&run(dir.path(), &["hunt", "-i", "list", "auth.log", "--related"]).stdout);
+    let arguments = ["hunt", "-i", "list", "auth.log", "--related", "--html", "page.html"];
+    let shown = text(&run(dir.path(), &arguments).stdout);
+    let page = fs::read_to_string(dir.path().join("page.html")).unwrap();
+    assert!(page.contains("tries user oracle as 203.0.113.61 (2 in all)"), "{page}");
     assert!(shown.contains("related, by what they share with the above:"), "{shown}");
     assert!(shown.contains("tries user oracle"), "{shown}");
 }

@@ -184,7 +184,8 @@ impl Past {
         let rest = |state: &mut State| {
             state.rest.is_some_and(|it| it > Instant::now()) && !self.0.stop.load(Ordering::Relaxed)
         };
-        let left = self.state().rest.map_or(Duration::ZERO, |it| it - Instant::now());
+        let now = Instant::now();
+        let left = self.state().rest.map_or(Duration::ZERO, |it| it.saturating_duration_since(now));
         drop(self.0.moved.wait_timeout_while(self.state(), left, rest));
         // Where the system does not let it be nice, its limits of time still hold.
         let _ = rustix::process::nice(NICE);
