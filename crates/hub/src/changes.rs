@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use lists::Signer;
@@ -47,6 +48,35 @@ const MAX_RECENT_BYTES: usize = 4 * 1024 * 1024;
 /// Records in one look at the store.
 const MAX_READ: usize = 100;
 
+/// A record as it is told: all who follow share its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) sequence: u64,
+    event: Bytes,
+    /// Where the line begins in the event.
+    begins: usize,
+}
+
+impl Told {
+    fn new(record: &Sent) -> Self {
+        let head = format!("id: {}\ndata: ", record.sequence);
+        let event = Bytes::from([&head, &*record.line, END].concat());
+        Self { sequence: record.sequence, event, begins: head.len() }
+    }
+
+    /// As a server-sent event.
+    pub(crate) fn event(&self) -> Bytes {
+        self.event.clone()
+    }
+
+    fn line(&self) -> &[u8] {
+        &self.event[self.begins..self.event.len() - END.len()]
+    }
+}
+
+/// What ends a server-sent event.
+const END: &str = "\n\n";
+
 /// The change stream of a hub that runs.
 #[derive(Debug)]
 pub(crate) struct Changes {
@@ -54,7 +84,7 @@ pub(crate) struct Changes {
     store: Arc<Store>,
     keys: Keys,
     signer: RwLock<Arc<Signer>>,
-    recent: Mutex<VecDeque<Arc<Sent>>>,
+    recent: Mutex<VecDeque<Told>>,
     /// The number of the last record.
     head: watch::Sender<u64>,
 }
@@ -134,8 +164,8 @@ impl Changes {
         let Some(record) = record else { return };
         let sequence = record.sequence;
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.push_back(Arc::new(record));
-        let bytes = |them: &VecDeque<Arc<Sent>>| them.iter().map(|it| it.line.len()).sum::<usize>();
+        recent.push_back(Told::new(&record));
+        let bytes = |them: &VecDeque<Told>| them.iter().map(|it| it.event.len()).sum::<usize>();
         while recent.len() > MAX_RECENT || bytes(&recent) > MAX_RECENT_BYTES {
             recent.pop_front();
         }
@@ -149,7 +179,7 @@ impl Changes {
     }
 
     /// The records after number `since` that are in memory; `None` where they do not reach back.
-    pub(crate) fn recent(&self, since: u64) -> Option<Vec<Arc<Sent>>> {
+    pub(crate) fn recent(&self, since: u64) -> Option<Vec<Told>> {
         if since == *self.head.borrow() {
             return Some(Vec::new());
         }
@@ -161,9 +191,9 @@ impl Changes {
 
     /// The records after number `since`, some of them at a time; `None` where the list as a whole
     /// is the answer. Reads the disk.
-    pub(crate) fn since(&self, since: u64) -> Result<Option<Vec<Arc<Sent>>>, StoreError> {
+    pub(crate) fn since(&self, since: u64) -> Result<Option<Vec<Told>>, StoreError> {
         let kept = self.store.read(|db| change::since(db, since, MAX_READ))?;
-        Ok(kept.map(|it| it.into_iter().map(Arc::new).collect()))
+        Ok(kept.map(|it| it.iter().map(Told::new).collect()))
     }
 
     /// The list as a whole.
@@ -196,7 +226,7 @@ impl Changes {
 }
 
 /// Records, a line each.
-pub(crate) fn lines(records: &[Arc<Sent>]) -> Answer {
-    let body: String = records.iter().flat_map(|it| [&*it.line, "\n"]).collect();
-    Answer::new(StatusCode::OK, "application/x-ndjson", body.into_bytes())
+pub(crate) fn lines(records: &[Told]) -> Answer {
+    let body = records.iter().flat_map(|it| [it.line(), b"\n"]).collect::<Vec<_>>().concat();
+    Answer::new(StatusCode::OK, "application/x-ndjson", body)
 }

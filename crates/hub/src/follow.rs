@@ -15,10 +15,9 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::answer::{Answer, Fault};
-use crate::changes::{Changes, lines};
+use crate::changes::{Changes, Told, lines};
 use crate::request::Path;
 use crate::store::StoreError;
-use crate::store::change::Sent;
 use crate::stream::Streamed;
 
 /// The longest wait of a long poll, which a proxy before us lets pass.
@@ -94,7 +93,7 @@ pub(crate) async fn follow(
 fn stream(
     changes: Arc<Changes>,
     since: u64,
-    records: Vec<Arc<Sent>>,
+    records: Vec<Told>,
     admitted: Admitted,
     mut stop: watch::Receiver<bool>,
 ) -> Response {
@@ -118,7 +117,7 @@ fn stream(
 async fn send_all(
     changes: &Arc<Changes>,
     mut since: u64,
-    mut records: Vec<Arc<Sent>>,
+    mut records: Vec<Told>,
     admitted: &Admitted,
     to: &Sender<io::Result<Bytes>>,
 ) -> Option<()> {
@@ -131,8 +130,7 @@ async fn send_all(
         }
         for record in &records {
             since = record.sequence;
-            let event = format!("id: {since}\ndata: {}\n\n", record.line);
-            to.send(Ok(Bytes::from(event))).await.ok()?;
+            to.send(Ok(record.event())).await.ok()?;
         }
         head.mark_unchanged();
         records = records_since(changes, since).await.ok()??;
@@ -154,7 +152,7 @@ async fn send_all(
 async fn records_since(
     changes: &Arc<Changes>,
     since: u64,
-) -> Result<Option<Vec<Arc<Sent>>>, StoreError> {
+) -> Result<Option<Vec<Told>>, StoreError> {
     if since > 0
         && let Some(recent) = changes.recent(since)
     {
