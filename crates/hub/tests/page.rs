@@ -97,10 +97,6 @@ fn a_false_positive_at_the_page_takes_a_value_off_the_lists() {
     let address = json!({"type": "ip-src", "value": "192.0.2.7", "comment": "sshd"});
     hub.post(&format!("/attributes/add/{id}"), &address);
     hub.post("/sightings/add", &json!({"value": "192.0.2.7", "source": "web-1/sshd"}));
-    let list = || {
-        let headers = [("Authorization", &*hub.reader)];
-        hub.send("GET", "/lists/ipv4.txt", &headers, b"").text()
-    };
     let wrong = |cookie: &str, token: &str| {
         let form = format!("value=192.0.2.7&token={token}");
         submit(&hub, "/values/wrong", cookie, &form).status
@@ -114,9 +110,9 @@ fn a_false_positive_at_the_page_takes_a_value_off_the_lists() {
     assert_eq!(wrong(&curator, "guess"), 403);
     assert_eq!(wrong(&reader, token), 403);
     assert_eq!(wrong("", token), 302);
-    assert_eq!(list(), "192.0.2.7\n");
+    assert_eq!(hub.list(), "192.0.2.7\n");
     assert_eq!(wrong(&curator, token), 303);
-    assert_eq!(list(), "");
+    assert_eq!(hub.list(), "");
     let shown = look(&hub, "/values?value=192.0.2.7", &curator).text();
     assert!(shown.contains("withdrawn as a false positive"));
     assert_eq!(look(&hub, "/values?value=%25", &curator).status, 404);
@@ -134,10 +130,6 @@ fn what_an_administrator_allows_is_on_no_list() {
         {"type": "ip-src", "value": values[0]}, {"type": "ip-src", "value": values[1]},
         {"type": "ip-src", "value": values[2]}]}),
     );
-    let list = || {
-        let headers = [("Authorization", &*hub.reader)];
-        hub.send("GET", "/lists/ipv4.txt", &headers, b"").text()
-    };
     let admin = cookie(&hub, &hub.admin);
     let token = token(&look(&hub, "/allowed", &admin));
     let allow = |cookie: &str, net: &str, reason: &str| {
@@ -147,17 +139,17 @@ fn what_an_administrator_allows_is_on_no_list() {
     let curator = cookie(&hub, &hub.curator);
     assert_eq!(allow(&curator, "192.0.2.7", "mine").status, 403);
     assert_eq!(look(&hub, "/allowed", &curator).status, 404);
-    assert_eq!(list(), "192.0.2.7\n198.51.100.0/24\n203.0.113.1\n");
+    assert_eq!(hub.list(), "192.0.2.7\n198.51.100.0/24\n203.0.113.1\n");
 
     assert_eq!(allow(&admin, "192.0.2.7", "our+%3Cmonitoring%3E").status, 303);
-    assert_eq!(list(), "198.51.100.0/24\n203.0.113.1\n");
+    assert_eq!(hub.list(), "198.51.100.0/24\n203.0.113.1\n");
     let shown = look(&hub, "/values?value=192.0.2.7", &admin).text();
     assert!(
         shown.contains("allowed: no list names it") && shown.contains("our &#60;monitoring&#62;")
     );
     // A prefix that holds an allowed address would block it, too.
     assert_eq!(allow(&admin, "198.51.100.77", "a+partner").status, 303);
-    assert_eq!(list(), "203.0.113.1\n");
+    assert_eq!(hub.list(), "203.0.113.1\n");
     // So would a report that comes later, of the same or of a part of it.
     assert_eq!(allow(&admin, "2001:db8::/32", "ours").status, 303);
     hub.post(
@@ -172,12 +164,12 @@ fn what_an_administrator_allows_is_on_no_list() {
     assert!(refused.status == 400 && refused.text().contains("neither an address nor a prefix"));
     let refused = allow(&admin, "203.0.113.1", "");
     assert!(refused.status == 400 && refused.text().contains("say why"));
-    assert_eq!(list(), "203.0.113.1\n");
+    assert_eq!(hub.list(), "203.0.113.1\n");
 
     let form = format!("net=192.0.2.7&token={token}");
     assert_eq!(submit(&hub, "/allowed/revoke", &curator, &form).status, 403);
     assert_eq!(submit(&hub, "/allowed/revoke", &admin, &form).status, 303);
-    assert_eq!(list(), "192.0.2.7\n203.0.113.1\n");
+    assert_eq!(hub.list(), "192.0.2.7\n203.0.113.1\n");
     assert!(!look(&hub, "/allowed", &admin).text().contains("monitoring&#62;"));
 }
 

@@ -104,6 +104,12 @@ impl Running {
         reply.json()
     }
 
+    /// The addresses that firewalls are told of, each by itself.
+    pub(crate) fn list(&self) -> String {
+        let headers = [("Authorization", &*self.reader)];
+        self.send("GET", "/lists/ipv4.txt?merge=0", &headers, b"").text()
+    }
+
     /// Stops, and waits until it has.
     pub(crate) fn stop(mut self) {
         self.stop.stop();
