@@ -6,25 +6,25 @@
 //! themselves: RFC 3164 as syslog(3) writes it to its socket, and systemd's native protocol
 //! (systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
-use std::fmt;
-use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+mod file;
+mod line;
+mod sink;
 
-use jiff::Zoned;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Metadata, Subscriber};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::span::Id;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
+
+use line::Line;
+use sink::Sink;
 
 /// What is written where nobody says it; fail2ban's own.
 pub(crate) const DEFAULT_LEVEL: &str = "INFO";
@@ -76,8 +76,8 @@ impl Target {
     pub(crate) fn try_out(&self) -> io::Result<()> {
         match self {
             Self::Stderr | Self::Stdout => Ok(()),
-            Self::Syslog(socket) | Self::Journal(socket) => Datagram::to(socket).map(drop),
-            Self::File(path) => open(path).map(drop),
+            Self::Syslog(socket) | Self::Journal(socket) => sink::connect(socket).map(drop),
+            Self::File(path) => file::open(path).map(drop),
         }
     }
 }
@@ -101,20 +101,17 @@ pub(crate) struct Log {
     filter: reload::Handle<LevelFilter, Registry>,
     /// fail2ban's name of the level.
     level: Arc<Mutex<String>>,
-    target: SharedTarget,
+    lines: Lines,
 }
 
 /// Begins the log: what is at `level`, fail2ban's name of one, and above.
 pub(crate) fn begin(level_name: &str, target: Target) -> Log {
     let name = if level(level_name).is_some() { level_name } else { DEFAULT_LEVEL };
     let (filter, handle) = reload::Layer::new(level(name).unwrap_or(LevelFilter::INFO));
-    let target = SharedTarget(Arc::new(RwLock::new(target)));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(target.clone())
-        .event_format(Fail2banLine(target.clone()));
+    let lines = Lines::to(target);
     // Only the first call of a process counts; a second one changes nothing, and need not.
-    let _ = Registry::default().with(filter).with(lines).try_init();
-    Log { filter: handle, level: Arc::new(Mutex::new(name.to_ascii_uppercase())), target }
+    let _ = Registry::default().with(filter).with(lines.clone()).try_init();
+    Log { filter: handle, level: Arc::new(Mutex::new(name.to_ascii_uppercase())), lines }
 }
 
 impl Log {
@@ -142,7 +139,7 @@ impl Log {
 
     /// Where guard's lines go.
     pub(crate) fn target(&self) -> Target {
-        self.target.now().clone()
+        self.lines.sink().target().clone()
     }
 
     /// Sends guard's lines there from now on.
@@ -154,80 +151,41 @@ impl Log {
         let target = Target::read(text)
             .ok_or_else(|| format!("the log target `{text}` is not known; {TARGETS}"))?;
         target.try_out().map_err(|error| format!("`{text}` cannot be written: {error}"))?;
-        *self.target.0.write().unwrap_or_else(PoisonError::into_inner) = target;
+        self.lines.sink().turn_to(target);
         Ok(())
     }
 }
 
-/// A target that may change while lines are written to it.
+/// Writes what is told to the target of now: each line at once, and those of a span together at its
+/// end.
 #[derive(Clone, Debug)]
-struct SharedTarget(Arc<RwLock<Target>>);
+struct Lines(Arc<Mutex<Sink>>);
 
-impl SharedTarget {
-    fn now(&self) -> RwLockReadGuard<'_, Target> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+impl Lines {
+    fn to(target: Target) -> Self {
+        Self(Arc::new(Mutex::new(Sink::new(target))))
     }
 
-    /// Where a line goes.
-    fn of(&self, metadata: &Metadata<'_>) -> Target {
-        match metadata.target().starts_with(GUARD) {
-            true => self.now().clone(),
-            false => Target::Stderr,
-        }
+    fn sink(&self) -> MutexGuard<'_, Sink> {
+        // Whoever panicked with it has at most lost a line.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl MakeWriter<'_> for SharedTarget {
-    type Writer = Box<dyn io::Write>;
-
-    fn make_writer(&self) -> Self::Writer {
-        Box::new(io::stderr())
-    }
-
-    /// The file is opened for each line: after a rotation the line belongs into the new one, and a
-    /// daemon that bans by the thousand still spends far longer on each ban.
-    fn make_writer_for(&self, metadata: &Metadata<'_>) -> Self::Writer {
-        let boxed = |outcome: io::Result<Box<dyn io::Write>>| match outcome {
-            Ok(writer) => writer,
-            Err(_full_or_gone) => self.make_writer(),
-        };
-        match self.of(metadata) {
-            Target::Stderr => self.make_writer(),
-            Target::Stdout => Box::new(io::stdout()),
-            Target::Syslog(socket) | Target::Journal(socket) => boxed(Datagram::to(&socket)),
-            Target::File(path) => boxed(open(&path).map(|file| Box::new(file) as _)),
-        }
-    }
-}
-
-/// Sends each line as a datagram.
-struct Datagram(UnixDatagram);
-
-impl Datagram {
-    fn to(socket: &Path) -> io::Result<Box<dyn io::Write>> {
-        let datagram = UnixDatagram::unbound()?;
-        datagram.connect(socket)?;
-        // A log that nobody takes away must not hold up a ban.
-        datagram.set_nonblocking(true)?;
-        Ok(Box::new(Self(datagram)))
-    }
-}
-
-impl io::Write for Datagram {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.0.send(line) {
-            Ok(_) => Ok(line.len()),
-            Err(_full_or_gone) => io::stderr().write(line),
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        // What is told may be long in being written down, and may tell something itself.
+        let line = Line::of(event);
+        let mut sink = self.sink();
+        sink.write(&line);
+        if context.lookup_current().is_none() {
+            sink.flush();
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn on_exit(&self, _: &Id, _: Context<'_, S>) {
+        self.sink().flush();
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 /// fail2ban's levels; `NOTICE`, which tracing lacks, is an information with a field `notice`.
@@ -242,88 +200,10 @@ fn level(loglevel: &str) -> Option<LevelFilter> {
     })
 }
 
-/// What the targets of guard's lines begin with: they are named as fail2ban's are.
-const GUARD: &str = "fail2ban.";
-
-struct Fail2banLine(SharedTarget);
-
-impl<S, N> FormatEvent<S, N> for Fail2banLine
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _context: &FmtContext<'_, S, N>,
-        mut out: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut line = Line::default();
-        event.record(&mut line);
-        let metadata = event.metadata();
-        let (name, severity) = name(*metadata.level(), line.is_notice);
-        let (source, pid, message) = (metadata.target(), std::process::id(), &line.message);
-        match self.0.of(metadata) {
-            Target::Stderr | Target::Stdout | Target::File(_) => {
-                let now = Zoned::now();
-                let (date, ms) = (now.strftime("%Y-%m-%d %H:%M:%S"), now.millisecond());
-                writeln!(out, "{date},{ms:03} {source:<24}[{pid}]: {name:<7} {message}")
-            }
-            Target::Syslog(_) => {
-                let priority = DAEMON * 8 + severity;
-                write!(out, "<{priority}>{source}[{pid}]: {name:<7} {message}")
-            }
-            Target::Journal(_) => {
-                // A line end would begin another field.
-                let message = message.replace('\n', " ");
-                writeln!(out, "PRIORITY={severity}\nSYSLOG_IDENTIFIER={source}")?;
-                writeln!(out, "SYSLOG_PID={pid}\nMESSAGE={name:<7} {message}")
-            }
-        }
-    }
-}
-
-/// syslog's facility of daemons.
-const DAEMON: u8 = 3;
-
-/// fail2ban's name of a level, and syslog's number for it.
-fn name(level: Level, is_notice: bool) -> (&'static str, u8) {
-    match level {
-        Level::INFO if is_notice => ("NOTICE", 5),
-        Level::INFO => ("INFO", 6),
-        Level::ERROR => ("ERROR", 3),
-        Level::WARN => ("WARNING", 4),
-        Level::DEBUG => ("DEBUG", 7),
-        Level::TRACE => ("TRACE", 7),
-    }
-}
-
-/// What an event says: its message, then its other fields.
-#[derive(Default)]
-struct Line {
-    message: String,
-    is_notice: bool,
-}
-
-impl Visit for Line {
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        match field.name() {
-            "notice" => self.is_notice = value,
-            _ => self.record_debug(field, &value),
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string cannot fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.message, " {name}={value:?}"),
-        };
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
 
     #[test]
@@ -346,13 +226,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("socket");
         let socket = UnixDatagram::bind(&path).expect("a socket");
-        let target = SharedTarget(Arc::new(RwLock::new(target(path))));
-        let lines = tracing_subscriber::fmt::layer()
-            .with_writer(target.clone())
-            .event_format(Fail2banLine(target));
-        tracing::subscriber::with_default(Registry::default().with(lines), || {
-            tracing::info!(target: "fail2ban.actions", notice = true, "[sshd] Ban {}", "192.0.2.1");
-        });
+        tracing::subscriber::with_default(
+            Registry::default().with(Lines::to(target(path))),
+            || {
+                tracing::info!(target: "fail2ban.actions", notice = true, "[sshd] Ban {}", "192.0.2.1");
+            },
+        );
         let mut room = [0; 1000];
         let n_bytes = socket.recv(&mut room).expect("a datagram");
         String::from_utf8_lossy(&room[..n_bytes]).into_owned()

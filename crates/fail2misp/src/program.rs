@@ -74,7 +74,7 @@ impl guard::Program for Surroundings {
     }
 
     fn flush_logs(&self) -> &'static str {
-        // Each line opens the file that has the name then.
+        // Whoever writes looks which file has the name then.
         match self.log.target() {
             Target::Stderr | Target::Stdout | Target::Syslog(_) | Target::Journal(_) => "flushed",
             Target::File(_) => "rolled over",

@@ -1,5 +1,5 @@
 //! What signals ask of a daemon: SIGTERM and SIGINT its end, SIGHUP that it read its configuration
-//! again. SIGUSR1 asks fail2ban to open its log anew; ours is opened for each line.
+//! again. SIGUSR1 asks fail2ban to open its log anew; whoever writes ours looks which file has its name.
 
 use std::io;
 use std::thread;
