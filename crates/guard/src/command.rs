@@ -64,7 +64,8 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Queue {
     jail: String,
-    orders: SyncSender<Order>,
+    /// Boxed, as the channel has its room from the beginning.
+    orders: SyncSender<Box<Order>>,
     thread: JoinHandle<()>,
     is_full: bool,
     /// Whether its commands ask how many there are in the jail.
@@ -93,7 +94,7 @@ impl Queue {
 
     /// Adds an order; one too many is said and dropped, as nothing may wait for a command.
     pub(crate) fn add(&mut self, order: Order) {
-        match self.orders.try_send(order) {
+        match self.orders.try_send(Box::new(order)) {
             Ok(()) => self.is_full = false,
             Err(TrySendError::Full(_)) if self.is_full => {}
             Err(TrySendError::Full(_)) => {
@@ -247,7 +248,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn run(mut self, inbox: &Receiver<Order>) {
+    fn run(mut self, inbox: &Receiver<Box<Order>>) {
         for action in self.actions.iter_mut().filter(|it| !it.on_demand) {
             for family in action.options.keys().copied().collect::<Vec<_>>() {
                 let outcome = action.start(&self.shell, family);
@@ -255,7 +256,7 @@ impl Runner {
             }
         }
         for order in inbox {
-            match order {
+            match *order {
                 Order::Ban { ban, restored, n_bans } => {
                     self.tell("actionban", &ban, n_bans, restored);
                     self.standing.insert(ban.subject.clone(), (ban, n_bans));

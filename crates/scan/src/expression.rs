@@ -11,7 +11,7 @@ use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
 
 use emit::{Alphabet, emit, emit_measured};
 use literal::Required;
-use syntax::{Node, SyntaxError};
+use syntax::{Node, Syntax, SyntaxError};
 
 /// Backtracks from one place where a match may begin: about 0.1 ms where all are used up.
 const MATCH_LIMIT: u32 = 20_000;
@@ -33,34 +33,48 @@ const SECOND_TRIES_PER_LINE: u32 = 2;
 /// PCRE2's stack for one search; what needs more counts as exceeding the limit.
 const STACK_BYTES: usize = 1 << 20;
 
-/// An expression, compiled for an alphabet when the first text of that alphabet comes.
+/// An expression, compiled for an alphabet when the first text of that alphabet comes. Most of those
+/// of a host never see one, so no more than their text is kept until then.
 pub(crate) struct Expression {
-    root: Node,
+    text: Box<str>,
+    multiline: bool,
     names: Vec<Option<String>>,
+    required: Vec<Required>,
     ascii: OnceLock<Option<Engine>>,
     unicode: OnceLock<Option<Engine>>,
 }
 
 impl std::fmt::Debug for Expression {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_tuple("Expression").field(&emit(&self.root, Alphabet::Ascii)).finish()
+        out.debug_tuple("Expression").field(&self.text).finish()
     }
 }
 
 impl Expression {
-    /// Reads `text`, whose tags are expanded, and leaves the compiling for later.
+    /// Reads `text`, whose tags are expanded.
     pub(crate) fn read(text: &str, multiline: bool) -> Result<Self, SyntaxError> {
-        let syntax = syntax::parse(text, multiline)?;
-        let (ascii, unicode) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { root: syntax.root, names: syntax.names, ascii, unicode })
+        let names = syntax::parse(text, multiline)?.names;
+        Ok(Self::of(text, multiline, names, Vec::new()))
     }
 
-    /// Reads `text` and compiles it for ASCII.
+    /// Reads `text`, and makes sure that PCRE2 takes it.
     pub(crate) fn compile(text: &str, multiline: bool) -> Result<Self, SyntaxError> {
-        let read = Self::read(text, multiline)?;
-        let engine = Engine::new(&read.root, Alphabet::Ascii)
+        let Syntax { root, names } = syntax::parse(text, multiline)?;
+        // Without the machine code, which takes far longer than the rest.
+        RegexBuilder::new()
+            .build(&emit(&root, Alphabet::Ascii))
             .map_err(|error| SyntaxError { offset: 0, reason: error.to_string() })?;
-        Ok(Self { ascii: OnceLock::from(Some(engine)), ..read })
+        Ok(Self::of(text, multiline, names, literal::required(&root)))
+    }
+
+    fn of(
+        text: &str,
+        multiline: bool,
+        names: Vec<Option<String>>,
+        required: Vec<Required>,
+    ) -> Self {
+        let (ascii, unicode) = (OnceLock::new(), OnceLock::new());
+        Self { text: text.into(), multiline, names, required, ascii, unicode }
     }
 
     /// The names of the groups, from group 1 on.
@@ -68,9 +82,9 @@ impl Expression {
         &self.names
     }
 
-    /// What a text must hold for the expression to match it, the best first.
-    pub(crate) fn required(&self) -> Vec<Required> {
-        literal::required(&self.root)
+    /// What a text must hold for the expression, which was compiled, to match it, the best first.
+    pub(crate) fn required(&self) -> &[Required] {
+        &self.required
     }
 
     /// Whether a group has this name.
@@ -84,13 +98,16 @@ impl Expression {
             Alphabet::Ascii => &self.ascii,
             Alphabet::Unicode => &self.unicode,
         };
-        slot.get_or_init(|| Engine::new(&self.root, alphabet).ok()).as_ref()
+        slot.get_or_init(|| Engine::new(self, alphabet).ok()).as_ref()
+    }
+
+    fn root(&self) -> Node {
+        syntax::parse(&self.text, self.multiline).expect("it was read before").root
     }
 }
 
 /// An expression for one alphabet, compiled for what its searches may cost.
 struct Engine {
-    pattern: String,
     alphabet: Alphabet,
     /// For a short text: what nearly every search is in.
     regex: Regex,
@@ -101,23 +118,27 @@ struct Engine {
 }
 
 impl Engine {
-    fn new(root: &Node, alphabet: Alphabet) -> Result<Self, pcre2::Error> {
-        let pattern = emit(root, alphabet);
-        let regex = build(&pattern, alphabet, MATCH_LIMIT)?;
+    fn new(expression: &Expression, alphabet: Alphabet) -> Result<Self, pcre2::Error> {
+        let regex = build(&emit(&expression.root(), alphabet), alphabet, MATCH_LIMIT)?;
         let (longer, measured) = Default::default();
-        Ok(Self { pattern, alphabet, regex, longer, measured })
+        Ok(Self { alphabet, regex, longer, measured })
     }
 
-    /// For a text of this class; `None` where PCRE2 has no memory for it.
-    fn first(&self, class: usize) -> Option<&Regex> {
+    /// For a text of this class; `None` where PCRE2 has no memory for it. `expression` is the one
+    /// that this engine was made from.
+    fn first(&self, class: usize, expression: &Expression) -> Option<&Regex> {
         let Some(longer) = class.checked_sub(1) else { return Some(&self.regex) };
-        let build = || build(&self.pattern, self.alphabet, MATCH_LIMIT >> (3 * class)).ok();
+        let limit = MATCH_LIMIT >> (3 * class);
+        let build = || build(&emit(&expression.root(), self.alphabet), self.alphabet, limit).ok();
         self.longer[longer].get_or_init(build).as_ref()
     }
 
-    /// For the second try with `root`, which this engine was made from.
-    fn second(&self, root: &Node) -> Option<&Regex> {
-        let build = || build(&emit_measured(root, self.alphabet), self.alphabet, STEP_LIMIT).ok();
+    /// For the second try with `expression`, which this engine was made from.
+    fn second(&self, expression: &Expression) -> Option<&Regex> {
+        let build = || {
+            let pattern = emit_measured(&expression.root(), self.alphabet);
+            build(&pattern, self.alphabet, STEP_LIMIT).ok()
+        };
         self.measured.get_or_init(build).as_ref()
     }
 }
@@ -267,9 +288,9 @@ impl Searcher {
         let mut search = |regex: Option<&Regex>| {
             regex?.captures_read_at(places, text, start).ok().map(|found| found.is_some())
         };
-        let mut answer = search(engine.first(class));
+        let mut answer = search(engine.first(class, &self.expression));
         if answer.is_none() && budget.may_try_again(class) {
-            answer = search(engine.second(&self.expression.root));
+            answer = search(engine.second(&self.expression));
         }
         answer.unwrap_or_else(|| {
             budget.exceed(class);
@@ -344,9 +365,9 @@ mod tests {
             for text in TEXTS {
                 let subject = Subject::new(text);
                 let engine = expression.engine(subject.alphabet).expect("PCRE2 takes it");
-                let first = groups(engine.first(0), text);
+                let first = groups(engine.first(0, &expression), text);
                 assert!(first.is_some(), "{expression:?}");
-                let second = groups(engine.second(&expression.root), text);
+                let second = groups(engine.second(&expression), text);
                 assert_eq!(second, first, "{expression:?} in {text:?}");
             }
         }
@@ -360,7 +381,7 @@ mod tests {
         fn check(expression: &str, text: &str, is_answered: bool) {
             let expression = Expression::read(expression, false).expect("it is sound");
             let engine = expression.engine(Subject::new(text).alphabet).expect("PCRE2 takes it");
-            let second = groups(engine.second(&expression.root), text);
+            let second = groups(engine.second(&expression), text);
             assert_eq!(second.is_some(), is_answered, "{expression:?}");
         }
         let spaces = " ".repeat(8 << 10);

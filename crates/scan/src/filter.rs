@@ -232,10 +232,10 @@ impl Filter {
         let prefix = self.prefix.as_ref().map(|prefix| prefix.expression.required());
         let prefix = prefix.unwrap_or_default();
         let failures = self.failures.iter();
-        let failures = failures.map(|rule| Needs::of(rule.expression.required(), &prefix));
+        let failures = failures.map(|rule| Needs::of(rule.expression.required().to_vec(), prefix));
         // Those that only withdraw a failure are of no interest without one.
         let ignored = self.ignored.iter().filter(|_| self.ignores_first());
-        let ignored = ignored.map(|rule| Needs::of(rule.expression.required(), &[]));
+        let ignored = ignored.map(|rule| Needs::of(rule.expression.required().to_vec(), &[]));
         failures.chain(ignored).collect()
     }
 

@@ -31,7 +31,8 @@ const NOT_IGNORED: i32 = 1;
 pub(crate) struct IgnoreCommand {
     command: String,
     cache: Option<IgnoreCache>,
-    failures: SyncSender<(Failure, Reading)>,
+    /// Boxed, as the channel has its room from the beginning.
+    failures: SyncSender<Box<(Failure, Reading)>>,
     is_full: bool,
 }
 
@@ -62,16 +63,16 @@ impl IgnoreCommand {
 
     /// Asks about a failure; one too many is said and forgotten, as nothing may wait for a command.
     pub(crate) fn ask(&mut self, failure: Failure, reading: Reading) {
-        match self.failures.try_send((failure, reading)) {
+        match self.failures.try_send(Box::new((failure, reading))) {
             Ok(()) => self.is_full = false,
             Err(TrySendError::Full(_)) if self.is_full => {}
-            Err(TrySendError::Full((failure, _))) => {
+            Err(TrySendError::Full(refused)) => {
                 self.is_full = true;
                 tracing::error!(
                     target: "fail2ban.filter",
                     "[{}] {MAX_WAITING} failures wait for its ignorecommand: further ones do not \
                      count until there is room; make it faster, or set ignorecache",
-                    failure.jail
+                    refused.0.jail
                 );
             }
             // The thread panicked, and has said so.
@@ -88,8 +89,8 @@ struct Asker {
 }
 
 impl Asker {
-    fn run(mut self, waiting: &Receiver<(Failure, Reading)>, inbox: &SyncSender<Event>) {
-        for (failure, reading) in waiting {
+    fn run(mut self, waiting: &Receiver<Box<(Failure, Reading)>>, inbox: &SyncSender<Event>) {
+        for (failure, reading) in waiting.iter().map(|it| *it) {
             let is_ignored = self.is_ignored(&failure);
             if inbox.send(Event::Judged { failure, reading, is_ignored }).is_err() {
                 return;
