@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use memchr::memmem;
 use scan::FilterSpec;
 use serde::Deserialize;
 
@@ -25,6 +26,11 @@ impl<'a> Record<'a> {
     pub(crate) fn read(line: &'a [u8]) -> Option<Self> {
         line.starts_with(BEGINNING).then(|| serde_json::from_slice(line).ok())?
     }
+}
+
+/// Whether docker may have written some of these lines.
+pub(crate) fn may_keep(lines: &[u8]) -> bool {
+    memmem::find(lines, BEGINNING).is_some()
 }
 
 /// Whether a filter was written for docker's lines as they stand, and must get them so.

@@ -139,6 +139,8 @@ pub enum News<'a> {
         /// How far the log is dealt with when they are; `None` where a later file of the same
         /// path is being read already.
         mark: Option<Mark>,
+        /// Whether more of the file is there already, and comes next.
+        more: bool,
     },
     /// Something the administrator should know about following itself.
     Note(&'a str),
@@ -520,10 +522,11 @@ impl Log {
         if !open.lines.whole().is_empty() {
             let (mark, n_cut) = (open.mark(path), open.lines.take_cut());
             let (whole, reading) = (open.lines.whole(), self.reading);
-            tell(News::Lines { path, whole, reading, n_cut, mark })?;
+            tell(News::Lines { path, whole, reading, n_cut, mark, more: !at_end })?;
             open.lines.consume();
         }
         if at_end {
+            open.lines.shrink();
             self.reading = Reading::InOperation;
         }
         ControlFlow::Continue(())
@@ -544,10 +547,11 @@ impl Log {
                     let mark = open.mark(path).filter(|_| place >= last_read);
                     let n_cut = open.lines.take_cut();
                     let whole = open.lines.whole();
-                    tell(News::Lines { path, whole, reading, n_cut, mark })?;
+                    tell(News::Lines { path, whole, reading, n_cut, mark, more: false })?;
                     open.lines.consume();
                 }
             }
+            open.lines.shrink();
         }
         let now = Instant::now();
         self.retired.retain(|it| it.until > now);

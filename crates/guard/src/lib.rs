@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | [`follow`] | log files through rotation | `guard-follow` |
 //! | [`journal`] | the systemd journal | `guard-journal`, one a query |
-//! | `reader` | the scanners of each log; names to addresses | `guard-follow`, `guard-names` |
+//! | `reader` | lines to failures; names to addresses | `guard-follow`, `guard-names` |
+//! | `scanners` | the filters of a log at work | `guard-follow`, `guard-journal` |
 //! | `seek` | where a log begins to matter | `guard-follow` |
 //! | `docker` | the lines that docker keeps | `guard-follow` |
 //! | `readers` | the threads of those, their change and end | |
@@ -47,6 +48,7 @@ mod readers;
 mod ready;
 mod roster;
 mod run;
+mod scanners;
 mod seek;
 mod start;
 mod start_error;

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 use jail::judge::Reading;
 use jail::{Failure, Subject};
 use jiff::SignedDuration;
-use scan::{Filter, IdKind, Outcome, Pass, Settings, Statistics, Undated};
+use scan::{Filter, Hit, IdKind, Skimmed};
 
 use crate::clock::Clock;
-use crate::docker::{self, Record};
+use crate::docker::Record;
 use crate::event::Event;
 use crate::follow::News;
 use crate::journal::{self, Query};
 use crate::mark::Progress;
+use crate::scanners::Scanners;
 use crate::seek;
 use crate::words::Clean;
 
@@ -93,6 +94,8 @@ pub(crate) struct Batch {
     pub(crate) read: Instant,
     /// What the filters counted since the batch before.
     pub(crate) counted: Vec<Counted>,
+    /// Whether more of the same source is there already and comes next.
+    pub(crate) more: bool,
 }
 
 /// What the filter of a jail counted.
@@ -154,6 +157,8 @@ pub(crate) struct Reader {
     /// The eye of each source of the follower.
     eyes: Vec<Eye>,
     scanners: HashMap<PathBuf, Scanners>,
+    /// What a skim finds; kept for its memory.
+    room: Skimmed,
     clock: Clock,
     inbox: SyncSender<Event>,
     names: SyncSender<Unresolved>,
@@ -175,7 +180,8 @@ impl Reader {
         inbox: SyncSender<Event>,
         names: SyncSender<Unresolved>,
     ) -> Self {
-        Self { eyes, scanners: HashMap::new(), clock, inbox, names }
+        let (scanners, room) = (HashMap::new(), Skimmed::default());
+        Self { eyes, scanners, room, clock, inbox, names }
     }
 
     /// Looks with these eyes from now on: those of the follower's sources.
@@ -194,24 +200,24 @@ impl Reader {
             }
             News::Past { path, whole } => {
                 if let Some(scanners) = self.scanners.get_mut(path) {
-                    scanners.turn_to(Reading::CatchingUp).lines(whole, |_, _| {});
+                    scanners.turn_to(Reading::CatchingUp).lines(whole, &mut self.room, |_, _| {});
                     // They were counted when they were dealt with.
                     scanners.counted();
                 }
                 return ControlFlow::Continue(());
             }
-            News::Lines { path, whole, reading, n_cut, mark } => {
+            News::Lines { path, whole, reading, n_cut, mark, more } => {
                 let (mut failures, mut counted) = (Vec::new(), Vec::new());
                 let read = Instant::now();
                 if let Some(scanners) = self.scanners.get_mut(path) {
-                    scanners.turn_to(reading).lines(whole, |eye, outcome| {
-                        failures.extend(eye.failure(outcome, (reading, read), &self.names));
+                    scanners.turn_to(reading).lines(whole, &mut self.room, |eye, hit| {
+                        failures.extend(eye.failure(hit, (reading, read), &self.names));
                     });
                     counted = scanners.counted();
                     counted.iter_mut().for_each(|it| it.n_cut = n_cut);
                 }
                 let progress = mark.map(Progress::File);
-                Event::Read(Batch { failures, reading, progress, read, counted })
+                Event::Read(Batch { failures, reading, progress, read, counted, more })
             }
             News::Followed { path, sources } => {
                 let eyes = distinct(sources.iter().filter_map(|&it| self.eyes.get(it)));
@@ -288,83 +294,6 @@ fn distinct<'a>(all: impl Iterator<Item = &'a Eye>) -> Vec<Eye> {
     eyes
 }
 
-/// The filters of one source of lines, each with the eye of its jail.
-struct Scanners {
-    eyes: Vec<Eye>,
-    pass: Pass,
-    /// Whether what docker keeps is shown to them as it was written.
-    unwraps: bool,
-    /// What each filter had counted when that was told last.
-    told: Vec<Statistics>,
-    clock: Clock,
-}
-
-impl Scanners {
-    fn new(eyes: Vec<Eye>, clock: &Clock) -> Self {
-        let settings = |eye: &Eye| Settings {
-            zone: clock.zone.clone(),
-            raw: eye.use_dns == UseDns::Raw,
-            ..Settings::default()
-        };
-        let filters = eyes.iter().map(|eye| (Arc::clone(&eye.filter), settings(eye))).collect();
-        let told = vec![Statistics::default(); eyes.len()];
-        let unwraps = !eyes.iter().any(|eye| docker::is_for_records(eye.filter.spec()));
-        Self { eyes, pass: Pass::new(filters), unwraps, told, clock: clock.clone() }
-    }
-
-    /// Shows lines to all filters, and tells what each found in one.
-    fn lines(&mut self, whole: &[u8], mut told: impl FnMut(&Eye, Outcome)) {
-        let now = self.clock.now();
-        let Self { eyes, pass, unwraps, .. } = self;
-        for line in whole.split_inclusive(|&byte| byte == b'\n') {
-            let mut told = |eye: usize, outcome| told(&eyes[eye], outcome);
-            match Record::read(line).filter(|_| *unwraps) {
-                // Its writer's date is cut out as in any log; where he wrote none, docker's counts.
-                Some(Record { log, time }) => {
-                    (0..eyes.len()).for_each(|it| pass.settings_mut(it).undated = Undated::Now);
-                    pass.line(log.as_bytes(), time, &mut told);
-                }
-                None => pass.line(line, now, &mut told),
-            }
-        }
-    }
-
-    /// What each filter counted since this was asked last.
-    fn counted(&mut self) -> Vec<Counted> {
-        let places = self.eyes.iter().zip(&mut self.told).enumerate();
-        let counted = places.map(|(place, (eye, told))| {
-            let now = self.pass.statistics(place);
-            let before = std::mem::replace(told, now);
-            Counted {
-                jail: eye.jail.clone(),
-                n_lines: now.n_lines - before.n_lines,
-                n_given_up: now.n_exceeded - before.n_exceeded,
-                n_cut: 0,
-            }
-        });
-        counted.collect()
-    }
-
-    /// Whether they look with just these eyes.
-    fn have(&self, eyes: &[Eye]) -> bool {
-        self.eyes.len() == eyes.len() && self.eyes.iter().zip(eyes).all(|(it, other)| it.is(other))
-    }
-
-    /// Prepares for lines that may be old, or not.
-    fn turn_to(&mut self, reading: Reading) -> &mut Self {
-        let now = self.clock.now();
-        for (place, eye) in self.eyes.iter().enumerate() {
-            let settings = self.pass.settings_mut(place);
-            (settings.since, settings.undated) = match reading {
-                // A jail that counts over longer than there is time looks at every line.
-                Reading::CatchingUp => (now.checked_sub(eye.find_time).ok(), Undated::Skip),
-                Reading::InOperation => (None, Undated::Now),
-            };
-        }
-        self
-    }
-}
-
 /// Follows the journal for these eyes, and turns its entries into events of the loop; returns where
 /// to go on.
 pub(crate) fn follow_journal(
@@ -384,16 +313,14 @@ pub(crate) fn follow_journal(
     journal::follow(query, start, clock.now(), stop, &mut |news| {
         let event = match news {
             journal::News::Trouble { why } => {
-                let jails = scanners.eyes.iter().map(|eye| eye.jail.clone()).collect();
-                Event::JournalTrouble { jails, why: why.to_owned() }
+                Event::JournalTrouble { jails: scanners.jails(), why: why.to_owned() }
             }
             journal::News::Entry { line, time, reading, cursor, more } => {
                 if n_entries == 0 {
                     read = Instant::now();
                 }
-                let Scanners { eyes, pass, .. } = scanners.turn_to(reading);
-                pass.dated_line(line, time, clock.now(), |eye, outcome| {
-                    failures.extend(eyes[eye].failure(outcome, (reading, read), names));
+                scanners.turn_to(reading).dated_line(line, time, |eye, hit| {
+                    failures.extend(eye.failure(hit, (reading, read), names));
                 });
                 n_entries += 1;
                 if more && n_entries < MAX_ENTRIES {
@@ -405,7 +332,7 @@ pub(crate) fn follow_journal(
                 reached = journal::Start::After(cursor.clone());
                 let progress = Some(Progress::Journal { query, cursor });
                 let counted = scanners.counted();
-                Event::Read(Batch { failures, reading, progress, read, counted })
+                Event::Read(Batch { failures, reading, progress, read, counted, more })
             }
         };
         match inbox.send(event) {
@@ -417,15 +344,14 @@ pub(crate) fn follow_journal(
 }
 
 impl Eye {
-    /// The failure of a line, if it is one; none where it only names a host: the failure follows,
-    /// once the name is resolved, or never.
+    /// The failure of a hit; none where it only names a host: the failure follows, once the name is
+    /// resolved, or never.
     fn failure(
         &self,
-        outcome: Outcome,
+        hit: Hit,
         (reading, read): (Reading, Instant),
         names: &SyncSender<Unresolved>,
     ) -> Option<Failure> {
-        let Outcome::Failure(hit) = outcome else { return None };
         let subject = match hit.kind {
             IdKind::Id => Subject::Id(hit.id.clone()),
             IdKind::Address | IdKind::Name => Subject::from(hit.id.as_str()),
@@ -493,7 +419,8 @@ pub(crate) fn resolve(names: &Receiver<Unresolved>, friends: &Friends, inbox: &S
             .into_iter()
             .map(|addr| Failure { subject: Subject::Addr(addr.to_canonical()), ..failure.clone() })
             .collect();
-        let batch = Batch { failures, reading, progress: None, read, counted: Vec::new() };
+        let batch =
+            Batch { failures, reading, progress: None, read, counted: Vec::new(), more: false };
         if inbox.send(Event::Read(batch)).is_err() {
             return;
         }

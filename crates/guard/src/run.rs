@@ -3,7 +3,8 @@
 //!
 //! It wakes for an event, for the judge's deadline, and to retry what failed; [`Event::Stop`] ends
 //! it. All events that wait are one turn: one batch for the firewall, one transaction, then the
-//! lines of the log, the answers, and the word to those who follow the bans.
+//! lines of the log, the answers, and the word to those who follow the bans. While more lines come
+//! than can be dealt with at once, a turn has a batch for the firewall as often as no event waits.
 
 mod asked;
 mod counts;
@@ -43,7 +44,7 @@ use crate::reader::{Batch, Counted};
 use crate::ready::Ready;
 use crate::start_error::StartError;
 use crate::store::{Past, Record, Store, StoreError};
-use crate::words::{self, chain};
+use crate::words::{self, Calendar, chain};
 
 /// Events of one turn at most, so that nobody waits long for the first of them.
 const MAX_TURN: usize = 256;
@@ -51,6 +52,9 @@ const MAX_TURN: usize = 256;
 /// What the judge says in one turn, some lines more or less: with the lines of each ban it is a few
 /// megabytes, and of more the allocator would keep what the next turn does not need.
 const MAX_ACTIONS: usize = 4000;
+/// How long bans that are in the firewall already may wait for the disk and the log, where more
+/// lines are there than can be dealt with at once: the disk takes many bans in the time of one.
+const MAX_BURST: Duration = Duration::from_millis(200);
 
 /// How often the firewall is looked at, and the host's own addresses.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -134,6 +138,23 @@ struct Turn {
     /// When the lines were read that completed the bans.
     read: Vec<Instant>,
     replies: Vec<(SyncSender<Result<GuardAnswer, Refusal>>, GuardAnswer)>,
+    /// Whether more lines are on their way.
+    more: bool,
+    /// When its first event came.
+    begun: Option<Instant>,
+}
+
+impl Turn {
+    /// Until when it may go on at most; `None` where nothing more is to come, it is full, or somebody
+    /// waits for an answer.
+    fn burst_end(&self) -> Option<Instant> {
+        let may_go_on = self.more && !self.is_full() && self.replies.is_empty();
+        self.begun.filter(|_| may_go_on).map(|it| it + MAX_BURST)
+    }
+
+    fn is_full(&self) -> bool {
+        self.words.len() >= MAX_ACTIONS
+    }
 }
 
 /// Guard's state, owned by its one thread.
@@ -149,6 +170,7 @@ pub(crate) struct Run {
     /// Where the commands of actions are run.
     shell: Shell,
     clock: Clock,
+    calendar: Calendar,
     feed: Arc<Feed>,
     inbox: SyncSender<Event>,
     started: Timestamp,
@@ -211,6 +233,7 @@ impl Run {
             feed,
             inbox,
             started: clock.now(),
+            calendar: Calendar::of(clock.zone.clone()),
             clock,
             turn: Turn::default(),
             log_to_ban: counts::log_to_ban(),
@@ -263,6 +286,7 @@ impl Run {
         wanted: impl Fn(&Ban) -> bool,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let _together = words::together();
         let mut standing = self.store.standing()?;
         while let Some(bans) = standing.part(&self.store)? {
             bans.into_iter().filter(&wanted).for_each(|ban| self.restore_ban(ban, now));
@@ -282,7 +306,7 @@ impl Run {
         }
         for action in &actions {
             self.order(action);
-            words::say(action, &self.clock.zone);
+            words::say(action, &mut self.calendar);
         }
     }
 
@@ -294,19 +318,23 @@ impl Run {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return false,
             };
+            self.turn.begun.get_or_insert_with(Instant::now);
             for event in first.into_iter().chain(events.try_iter()).take(MAX_TURN) {
                 if let ControlFlow::Break(leave_rules) = self.take(event, self.clock.now()) {
                     self.settle();
                     return leave_rules;
                 }
-                if self.turn.words.len() >= MAX_ACTIONS {
+                if self.turn.is_full() {
                     self.had_much = true;
                     break;
                 }
             }
             let actions = self.judge.handle(judge::Event::Deadline, self.clock.now());
             self.carry(actions);
-            self.settle();
+            match self.turn.burst_end() {
+                Some(end) if Instant::now() < end => self.move_firewall(),
+                Some(_) | None => self.settle(),
+            }
         }
     }
 
@@ -338,7 +366,8 @@ impl Run {
     fn patience(&self) -> Duration {
         let now = Instant::now();
         let mut until = self.looked + LOOK_EVERY;
-        until = [self.firewall_due, self.store_due].into_iter().flatten().fold(until, Instant::min);
+        let due = [self.firewall_due, self.store_due, self.turn.burst_end()];
+        until = due.into_iter().flatten().fold(until, Instant::min);
         if !self.marks.is_empty() {
             until = until.min(self.marked + MARK_EVERY);
         }
@@ -351,7 +380,8 @@ impl Run {
 
     fn take(&mut self, event: Event, now: Timestamp) -> ControlFlow<bool> {
         match event {
-            Event::Read(Batch { failures, reading, progress, read, counted }) => {
+            Event::Read(Batch { failures, reading, progress, read, counted, more }) => {
+                self.turn.more = more;
                 counted.iter().for_each(|it| self.count(it));
                 for failure in failures {
                     let actions = self.failure(failure, reading, now);

@@ -3,22 +3,29 @@
 //! Text of a log never reaches ours as it stands: control characters are written as escapes, so
 //! that nobody forges a line.
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
 
 use jail::config::duration;
 use jail::judge::{Action, IgnoredBy, Lifted};
 use jail::{Ban, BanTime};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use tracing::span::EnteredSpan;
 
 /// Below this many seconds after a ban, more failures are what was already on its way.
 const STILL_ON_ITS_WAY: i64 = 60;
 
+/// What is said on this thread until this is dropped belongs together: a log may write it at once.
+pub(crate) fn together() -> EnteredSpan {
+    // At the level of errors, so that it is there whatever is logged.
+    tracing::error_span!(target: "fail2ban", "together").entered()
+}
+
 /// Says what the judge decided.
-pub(crate) fn say(action: &Action, zone: &TimeZone) {
+pub(crate) fn say(action: &Action, calendar: &mut Calendar) {
     match action {
         Action::Found { jail, subject, time } => {
-            let time = time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
-            let subject = Clean(subject);
+            let (subject, time) = (Clean(subject), calendar.time(*time));
             tracing::info!(target: "fail2ban.filter", "[{jail}] Found {subject} - {time}");
         }
         Action::Ignored { jail, subject, by } => {
@@ -53,7 +60,7 @@ pub(crate) fn say(action: &Action, zone: &TimeZone) {
         }
         Action::Increased { ban, n_bans } => {
             let (jail, subject) = (&ban.jail, Clean(&ban.subject));
-            let (length, until) = (length(ban.bantime), end(ban, zone));
+            let (length, until) = (length(ban.bantime), end(ban, calendar));
             tracing::info!(
                 target: "fail2ban.actions", notice = true,
                 "[{jail}] Increase Ban {subject} ({n_bans} # {length} -> {until})"
@@ -61,7 +68,7 @@ pub(crate) fn say(action: &Action, zone: &TimeZone) {
         }
         Action::Prolong(ban) => {
             let (jail, subject) = (&ban.jail, Clean(&ban.subject));
-            let until = end(ban, zone);
+            let until = end(ban, calendar);
             // fail2ban prolongs without a word, beside that of who is banned already.
             tracing::debug!(target: "fail2ban.actions", "[{jail}] ban of {subject} until {until}");
         }
@@ -95,10 +102,29 @@ pub(crate) fn say(action: &Action, zone: &TimeZone) {
 }
 
 /// When a ban ends, as a time of day here.
-fn end(ban: &Ban, zone: &TimeZone) -> String {
-    match ban.until() {
-        Some(end) => end.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        None => "infinite".to_owned(),
+fn end<'c>(ban: &Ban, calendar: &'c mut Calendar) -> &'c str {
+    ban.until().map_or("infinite", |end| calendar.time(end))
+}
+
+/// Times as people here write them. Failures come in crowds, so the last one is kept.
+pub(crate) struct Calendar {
+    zone: TimeZone,
+    second: i64,
+    text: String,
+}
+
+impl Calendar {
+    pub(crate) fn of(zone: TimeZone) -> Self {
+        Self { zone, second: 0, text: String::new() }
+    }
+
+    fn time(&mut self, time: Timestamp) -> &str {
+        if self.second != time.as_second() || self.text.is_empty() {
+            self.second = time.as_second();
+            let time = time.to_zoned(self.zone.clone());
+            self.text = time.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        }
+        &self.text
     }
 }
 
@@ -114,13 +140,14 @@ pub(crate) struct Clean<T>(pub(crate) T);
 
 impl<T: Display> Display for Clean<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for char in self.0.to_string().chars() {
-            match char {
-                char if char.is_control() => write!(out, "{}", char.escape_default())?,
-                char => write!(out, "{char}")?,
-            }
+        let text = self.0.to_string();
+        if !text.contains(char::is_control) {
+            return out.write_str(&text);
         }
-        Ok(())
+        text.chars().try_for_each(|char| match char.is_control() {
+            true => write!(out, "{}", char.escape_default()),
+            false => out.write_char(char),
+        })
     }
 }
 

@@ -140,6 +140,8 @@ fn memory_kb() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// With `cargo test --release -p guard --test trouble a_flood` it is 10 MB a second, of which half the
+/// lines fail.
 #[test]
 fn a_flood_delays_no_ban_and_fills_no_memory() {
     // What is not optimised reads a small part of that.

@@ -107,6 +107,11 @@ impl Skimmer {
         Self { filter, settings, search, reach, wanted: Wanted::all(1) }
     }
 
+    /// How it looks at the log; may be changed between pieces, as the scanner's own.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
     /// Looks at `piece`, which ends where a line does, and makes `skimmed` of it. `form` is how the
     /// dates of earlier lines were read, as far as that is known already.
     pub fn skim(&mut self, piece: &[u8], form: Form, now: Timestamp, skimmed: &mut Skimmed) {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use memchr::{memchr, memrchr};
+
 /// The longest line that is looked at. Of a longer one the rest is skipped: no daemon writes
 /// such a line, somebody who wants to tire the guard may.
 const MAX_LINE_BYTES: usize = 1 << 20;
@@ -13,7 +15,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// What was read of a file and is not dealt with yet.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
+    /// What is behind the bytes that were read is kept for its memory.
     buffer: Vec<u8>,
+    n_read: usize,
     /// How many of the first bytes are whole lines.
     n_whole: usize,
     /// Inside a line that is too long: everything up to its end is skipped.
@@ -29,23 +33,25 @@ impl Lines {
         n_left: u64,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<u64> {
-        let kept = self.buffer.len();
-        let wanted = usize::try_from(n_left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-        self.buffer.resize(kept + wanted, 0);
-        let outcome = read(&mut self.buffer[kept..]);
-        self.buffer.truncate(kept + outcome.as_ref().unwrap_or(&0));
-        let n_read = outcome?;
+        let begin = self.n_read;
+        let end = begin + usize::try_from(n_left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        let n_read = read(&mut self.buffer[begin..end])?;
+        self.n_read += n_read;
+        self.n_whole = 0;
 
         if self.skipping {
-            let end = self.buffer.iter().position(|&byte| byte == b'\n');
-            self.buffer.drain(..end.map_or(self.buffer.len(), |end| end + 1));
-            self.skipping = end.is_none();
+            let line_end = memchr(b'\n', self.unfinished());
+            self.drop_first(line_end.map_or(self.n_read, |at| at + 1));
+            self.skipping = line_end.is_none();
         }
-        self.n_whole = self.buffer.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        if self.n_whole == 0 && self.buffer.len() > MAX_LINE_BYTES {
-            self.buffer.truncate(MAX_LINE_BYTES);
-            self.buffer.push(b'\n');
-            self.n_whole = self.buffer.len();
+        self.n_whole = memrchr(b'\n', self.unfinished()).map_or(0, |at| at + 1);
+        if self.n_whole == 0 && self.n_read > MAX_LINE_BYTES {
+            self.buffer[MAX_LINE_BYTES] = b'\n';
+            self.n_read = MAX_LINE_BYTES + 1;
+            self.n_whole = self.n_read;
             self.skipping = true;
             self.n_cut += 1;
         }
@@ -64,17 +70,29 @@ impl Lines {
 
     /// How many bytes of a line without its end are kept.
     pub(super) fn n_unfinished(&self) -> u64 {
-        (self.buffer.len() - self.n_whole) as u64
+        self.unfinished().len() as u64
     }
 
     /// Forgets the whole lines.
     pub(super) fn consume(&mut self) {
-        self.buffer.drain(..self.n_whole);
+        self.drop_first(self.n_whole);
         self.n_whole = 0;
-        if self.buffer.is_empty() {
-            // A thousand idle logs must not hold a chunk each.
-            self.buffer = Vec::new();
-        }
+    }
+
+    /// Gives back the memory of what is dealt with: a thousand idle logs must not hold a chunk each.
+    pub(super) fn shrink(&mut self) {
+        self.buffer.truncate(self.n_read);
+        self.buffer.shrink_to_fit();
+    }
+
+    /// What was read behind the whole lines.
+    fn unfinished(&self) -> &[u8] {
+        &self.buffer[self.n_whole..self.n_read]
+    }
+
+    fn drop_first(&mut self, n_bytes: usize) {
+        self.buffer.copy_within(n_bytes..self.n_read, 0);
+        self.n_read -= n_bytes;
     }
 }
 

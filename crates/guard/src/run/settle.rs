@@ -24,13 +24,14 @@ const MAX_OWED: usize = 100_000;
 impl Run {
     /// Does what the turn came to.
     pub(super) fn settle(&mut self) {
+        (self.turn.more, self.turn.begun) = (false, None);
         self.move_firewall();
-        self.clock_bans();
         self.look_after();
+        let _together = words::together();
         match self.remember() {
             Ok(()) => {
                 self.feed.reached(self.store.ban_log().last);
-                self.turn.words.drain(..).for_each(|action| words::say(&action, &self.clock.zone));
+                self.turn.words.drain(..).for_each(|it| words::say(&it, &mut self.calendar));
                 for (reply, answer) in self.turn.replies.drain(..) {
                     // Whoever asked may have gone.
                     let _ = reply.send(Ok(answer));
@@ -38,11 +39,10 @@ impl Run {
             }
             Err(why) => {
                 // A ban is said once it is on the disk.
-                let zone = &self.clock.zone;
                 self.turn.words.retain(|action| {
                     let is_ban = matches!(action, Action::Ban(_));
                     if !is_ban {
-                        words::say(action, zone);
+                        words::say(action, &mut self.calendar);
                     }
                     is_ban
                 });
@@ -72,6 +72,7 @@ impl Run {
                 }
             }
         }
+        self.clock_bans();
     }
 
     pub(super) fn rebuild_firewall(&mut self) {
