@@ -49,9 +49,14 @@ use crate::words::{self, Calendar, chain};
 /// Events of one turn at most, so that nobody waits long for the first of them.
 const MAX_TURN: usize = 256;
 
-/// What the judge says in one turn, some lines more or less: with the lines of each ban it is a few
-/// megabytes, and of more the allocator would keep what the next turn does not need.
-const MAX_ACTIONS: usize = 4000;
+/// Bans of one turn, some more or less: with their lines they are a few megabytes, and of more the
+/// allocator would keep what the next turn does not need.
+const MAX_BANS: usize = 4000;
+
+/// What the judge says in one turn, some lines more or less, most of it of failures: a few megabytes,
+/// too.
+const MAX_ACTIONS: usize = 30_000;
+
 /// How long bans that are in the firewall already may wait for the disk and the log, where more
 /// lines are there than can be dealt with at once: the disk takes many bans in the time of one.
 const MAX_BURST: Duration = Duration::from_millis(200);
@@ -135,6 +140,8 @@ impl Post {
 struct Turn {
     changes: Vec<Change>,
     words: Vec<Action>,
+    /// Bans among the words.
+    n_bans: usize,
     /// When the lines were read that completed the bans.
     read: Vec<Instant>,
     replies: Vec<(SyncSender<Result<GuardAnswer, Refusal>>, GuardAnswer)>,
@@ -153,7 +160,7 @@ impl Turn {
     }
 
     fn is_full(&self) -> bool {
-        self.words.len() >= MAX_ACTIONS
+        self.n_bans >= MAX_BANS || self.words.len() >= MAX_ACTIONS
     }
 }
 
@@ -489,10 +496,12 @@ impl Run {
             self.order(&action);
             match &action {
                 Action::Ban(ban) => {
+                    self.turn.n_bans += 1;
                     self.turn.changes.extend(self.ban(ban));
                     self.owed.push(Record::Banned(ban.clone()));
                 }
                 Action::Prolong(ban) => {
+                    self.turn.n_bans += 1;
                     self.turn.changes.extend(self.ban(ban));
                     self.owed.push(Record::Stands(ban.clone()));
                 }

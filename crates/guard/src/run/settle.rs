@@ -24,7 +24,7 @@ const MAX_OWED: usize = 100_000;
 impl Run {
     /// Does what the turn came to.
     pub(super) fn settle(&mut self) {
-        (self.turn.more, self.turn.begun) = (false, None);
+        (self.turn.more, self.turn.begun, self.turn.n_bans) = (false, None, 0);
         self.move_firewall();
         self.look_after();
         let _together = words::together();
