@@ -73,7 +73,9 @@ class Kernel:
                 for kind, body in messages(asked.recv(1 << 20)):
                     if kind != NFTABLES << 8 | NEWSETELEM:
                         return n
-                    n += sum(1 for it, value in attributes(body[4:]) if it == 3 for _ in attributes(value))
+                    # All elements are of one size; to read each of half a million would be a load of its own.
+                    lists = [value for it, value in attributes(body[4:]) if it == 3 and value]
+                    n += sum(len(it) // struct.unpack_from("H", it)[0] for it in lists)
 
 
 def attribute(kind, text):
@@ -194,10 +196,14 @@ class Fail2ban(Daemon):
 
 def wait(what, happens, pause=0.02):
     begun = time.monotonic()
-    while not happens():
-        if time.monotonic() - begun > PATIENCE:
+    while True:
+        looked = time.monotonic()
+        if happens():
+            return
+        if looked - begun > PATIENCE:
             sys.exit(f"{what}: not after {PATIENCE} s")
-        time.sleep(pause)
+        # A look must not keep the daemon from its work.
+        time.sleep(max(pause, 4 * (time.monotonic() - looked)))
 
 
 def failed(n):
