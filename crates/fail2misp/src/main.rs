@@ -1,5 +1,6 @@
 //! The program: flags to one function a subcommand.
 
+mod arenas;
 mod backfill;
 mod blocklist;
 mod check;

@@ -43,6 +43,13 @@ const RECHECK: Duration = Duration::from_secs(30);
 /// How often logs are looked at that the kernel tells nothing of, and files put aside.
 const POLL: Duration = Duration::from_secs(1);
 
+/// What came to an empty log was copied there if no such pause was in it: who copies an old log
+/// writes faster than this, and at first slower than we read.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A log that is read as it is written for so long is in operation, if it never pauses, too.
+const WRITTEN_FOR: Duration = Duration::from_secs(60);
+
 /// How long a file that was rotated away is still followed; daemons reopen their logs within
 /// seconds of logrotate's signal.
 const RETIRED_FOR: Duration = Duration::from_secs(600);
@@ -194,10 +201,32 @@ struct Log {
     retired: Vec<Retired>,
     /// Whether the open file lost its name, and no other has it yet.
     adrift: bool,
-    /// Turns to operation when lines were read to the end of a file, and stays so.
+    /// Turns to operation when lines were read to the end of a file, and stays so; by and by, where
+    /// that was empty.
     reading: Reading,
+    /// Where every read of a log that was empty came to its end of late.
+    ends: Option<Ends>,
     /// The last reason why it could not be followed.
     trouble: Option<String>,
+}
+
+/// The first and the last time of several in a row that a log was read to its end.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    first: Instant,
+    last: Instant,
+}
+
+impl Ends {
+    fn after(before: Option<Self>) -> Self {
+        let now = Instant::now();
+        Self { first: before.map_or(now, |it| it.first), last: now }
+    }
+
+    /// Whether the log is being written, and was not only copied.
+    fn is_written(self) -> bool {
+        self.last.elapsed() >= PAUSE || self.first.elapsed() >= WRITTEN_FOR
+    }
 }
 
 /// A file that was rotated away.
@@ -444,6 +473,7 @@ impl Log {
             retired: Vec::new(),
             adrift: false,
             reading: Reading::CatchingUp,
+            ends: None,
             trouble: None,
         }
     }
@@ -515,6 +545,9 @@ impl Log {
 
     fn read(&mut self, path: &Path, from: u64, to: u64, tell: Tell<'_>) -> ControlFlow<()> {
         let Some(open) = &mut self.open else { return ControlFlow::Continue(()) };
+        if self.ends.is_some_and(Ends::is_written) {
+            self.reading = Reading::InOperation;
+        }
         if let Err(error) = open.fill(from, to) {
             return self.complain(path, &error, tell);
         }
@@ -527,7 +560,15 @@ impl Log {
         }
         if at_end {
             open.lines.shrink();
-            self.reading = Reading::InOperation;
+        }
+        match (at_end, self.reading) {
+            (_, Reading::InOperation) => {}
+            (true, _) if open.was_empty => {
+                self.reading = Reading::Filling;
+                self.ends = Some(Ends::after(self.ends));
+            }
+            (true, _) => self.reading = Reading::InOperation,
+            (false, _) => self.ends = None,
         }
         ControlFlow::Continue(())
     }

@@ -56,9 +56,11 @@ impl Scanners {
         let now = self.clock.now();
         for Member { eye, scanner, .. } in &mut self.members {
             let settings = scanner.settings_mut();
+            // A jail that counts over longer than there is time looks at every line.
+            let since = now.checked_sub(eye.find_time).ok();
             (settings.since, settings.undated) = match reading {
-                // A jail that counts over longer than there is time looks at every line.
-                Reading::CatchingUp => (now.checked_sub(eye.find_time).ok(), Undated::Skip),
+                Reading::CatchingUp => (since, Undated::Skip),
+                Reading::Filling => (since, Undated::Now),
                 Reading::InOperation => (None, Undated::Now),
             };
         }
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn many_lines_at_once_are_what_they_are_one_by_one() {
-        for reading in [Reading::CatchingUp, Reading::InOperation] {
+        for reading in [Reading::CatchingUp, Reading::Filling, Reading::InOperation] {
             let one_by_one = failures(reading, 1);
             assert!(one_by_one.0.len() > 500, "{}", one_by_one.0.len());
             for n_lines in [700, 3000] {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use guard::follow::{Follower, News, Source, Stop};
 use guard::mark::Mark;
@@ -173,8 +173,14 @@ fn reads_what_is_there_and_what_comes() {
 fn an_empty_log_is_not_in_operation_yet() {
     let mut log = Following::new("log", |it| append(&it.join("log"), ""));
     log.is_told("follows log");
+    let began = Instant::now();
     log.write("log", "old\n");
     assert_eq!(log.next_line(), ("old".into(), Reading::CatchingUp));
+    // Whoever copies a log there writes a part at a time, and pauses for no second.
+    log.write("log", "as old\n");
+    let (line, reading) = log.next_line();
+    assert_eq!(line, "as old");
+    assert!(reading == Reading::Filling || began.elapsed() > Duration::from_secs(1));
     log.end();
 }
 

@@ -74,6 +74,9 @@ impl From<&config::Jail> for Rules {
 pub enum Reading {
     /// Not yet: its lines may be old, and are believed.
     CatchingUp,
+    /// Yes, but it was empty when it was found, and an old log may be copied to it: dates are
+    /// believed, and what bears none was just written.
+    Filling,
     /// Yes: its lines were just written, whatever date they bear.
     InOperation,
 }

@@ -35,6 +35,8 @@ pub(super) struct Open {
     pub(super) is_new: bool,
     /// Whether some of it was read in this life.
     pub(super) is_read: bool,
+    /// Whether it was a file without a line when it was opened.
+    pub(super) was_empty: bool,
 }
 
 impl Open {
@@ -67,6 +69,7 @@ impl Open {
             is_remote,
             is_new: true,
             is_read: false,
+            was_empty: !is_stream && metadata.len() == 0,
         })
     }
 

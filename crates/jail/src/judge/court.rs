@@ -106,13 +106,13 @@ impl Court {
                 }
                 Some(now)
             }
-            Reading::CatchingUp if off < -self.rules.find_time => {
+            Reading::CatchingUp | Reading::Filling if off < -self.rules.find_time => {
                 if is_due(&mut self.warn_too_old, now) {
                     out.push(Action::TooOld { jail: self.rules.jail.clone() });
                 }
                 None
             }
-            Reading::InOperation | Reading::CatchingUp => Some(date.min(now)),
+            Reading::CatchingUp | Reading::Filling | Reading::InOperation => Some(date.min(now)),
         }
     }
 
