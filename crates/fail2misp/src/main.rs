@@ -1,6 +1,6 @@
 //! The program: flags to one function a subcommand.
 
-mod arenas;
+mod allocator;
 mod backfill;
 mod blocklist;
 mod check;

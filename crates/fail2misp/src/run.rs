@@ -20,7 +20,7 @@ use crate::look_back::LookBack;
 use crate::program::{self, Surroundings};
 use crate::settings::{self, BlockList, FirewallChoice, Settings};
 use crate::textfile::Textfile;
-use crate::{arenas, deliver, destinations, firewall, pulling, signals, supervisor};
+use crate::{allocator, deliver, destinations, firewall, pulling, signals, supervisor};
 
 /// The target of what neither half says.
 const LOG: &str = "fail2misp";
@@ -31,7 +31,7 @@ const DELIVER_AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `run`
 pub(crate) fn run(folders: &Folders, args: &Run) -> Outcome {
-    arenas::keep_few();
+    allocator::keep_little();
     if args.only == Some(Part::Actions) {
         return run_actions(folders);
     }
@@ -260,7 +260,7 @@ fn exchange_base(
 
 /// `deliver`: what waits goes to MISP, then the process ends.
 pub(crate) fn deliver(folders: &Folders) -> Outcome {
-    arenas::keep_few();
+    allocator::keep_little();
     deliver::detach(folders).map_err(Failed::other_side)?;
     deliver_spool(folders).map(|()| Code::Done).map_err(Failed::other_side)
 }
