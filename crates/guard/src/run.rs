@@ -392,7 +392,7 @@ impl Run {
                 counted.iter().for_each(|it| self.count(it));
                 for failure in failures {
                     let actions = self.failure(failure, reading, now);
-                    if reading == Reading::InOperation {
+                    if reading != Reading::CatchingUp {
                         let n_bans = actions.iter().filter(|it| matches!(it, Action::Ban(_)));
                         self.turn.read.extend(n_bans.map(|_| read));
                     }
