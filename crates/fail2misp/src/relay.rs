@@ -76,8 +76,12 @@ pub(crate) fn setup(
 fn upstream(settings: &Settings, hub: &Hub, name: &str) -> Result<Destination> {
     let named = || format!("hub --upstream {name}");
     let Some(misp) = settings.misp.get(name) else {
-        let known: Vec<_> = settings.misp.keys().map(String::as_str).collect();
-        bail!("{}: there is no [misp.{name}]; there is: {}", named(), known.join(", "));
+        let known: Vec<_> = settings.misp.keys().map(|it| format!("[misp.{it}]")).collect();
+        let remedy = match known.is_empty() {
+            true => "write it, with url and key_file, into the configuration".to_owned(),
+            false => format!("there is {}", known.join(", ")),
+        };
+        bail!("{}: there is no [misp.{name}]; {remedy}", named());
     };
     let mut it = destinations::of_settings(name, misp, &settings.share).with_context(named)?;
     if it.url == hub.url() {

@@ -193,5 +193,5 @@ fn a_hub_is_not_its_own_upstream() {
     hub.stop();
     hub.arguments[3] = "nobody".to_owned();
     let said = refusal(&hub);
-    assert!(said.contains("there is no [misp.nobody]; there is: up"), "{said}");
+    assert!(said.contains("there is no [misp.nobody]; there is [misp.up]"), "{said}");
 }
