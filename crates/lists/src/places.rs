@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use maxminddb::{MaxMindDbError, Reader};
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
 /// Records of a file that are looked at for a word on countries or autonomous systems: a file
 /// that has none in so many is of another kind.
@@ -40,7 +41,7 @@ pub struct AutonomousSystem {
 #[derive(Debug, thiserror::Error)]
 pub enum PlacesError {
     /// It is of another format, or damaged.
-    #[error("it is no database in MaxMind's format; take a file `.mmdb`, unpacked")]
+    #[error("it is no database in MaxMind's format, or damaged; fetch the `.mmdb` anew, unpacked")]
     Format(#[source] MaxMindDbError),
     /// It knows of other things.
     #[error(
@@ -54,7 +55,8 @@ pub enum PlacesError {
 #[derive(Deserialize)]
 struct Record {
     country: Option<Country>,
-    autonomous_system_number: Option<u32>,
+    /// Of whatever width the maker of the file chose.
+    autonomous_system_number: Option<Number>,
     #[serde(default)]
     autonomous_system_organization: String,
 }
@@ -66,10 +68,11 @@ struct Country {
 
 impl From<Record> for Place {
     fn from(record: Record) -> Self {
+        let number = record.autonomous_system_number.and_then(|it| it.as_u64()?.try_into().ok());
         let name = record.autonomous_system_organization;
         Self {
             country: record.country.and_then(|it| it.iso_code),
-            system: record.autonomous_system_number.map(|number| AutonomousSystem { number, name }),
+            system: number.map(|number| AutonomousSystem { number, name }),
         }
     }
 }
@@ -83,7 +86,7 @@ impl Places {
     pub fn add(&mut self, file: Vec<u8>) -> Result<(), PlacesError> {
         let reader = Reader::from_source(file).map_err(PlacesError::Format)?;
         if !is_telling(&reader).map_err(PlacesError::Format)? {
-            return Err(PlacesError::Kind(reader.metadata.database_type));
+            return Err(PlacesError::Kind(reader.metadata().database_type.clone()));
         }
         self.0.push(reader);
         Ok(())

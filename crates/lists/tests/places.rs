@@ -32,7 +32,7 @@ fn files() -> [(&'static str, &'static str, Value); 3] {
             "Test-ASN",
             json!({
                 "192.0.2.0/24": system(64_500, "Example <Networks>"),
-                "203.0.113.0/24": system(64_501, "Second Example"),
+                "203.0.113.0/24": system(4_200_000_001, "Second Example"),
             }),
         ),
         ("other.mmdb", "Test-Domain", json!({"192.0.2.0/24": {"domain": "example.org"}})),
@@ -65,7 +65,7 @@ fn places() {
     for (addr, want) in [
         ("192.0.2.7", "NL, AS64500 Example <Networks>"),
         ("198.51.100.7", "FR"),
-        ("203.0.113.200", "AS64501 Second Example"),
+        ("203.0.113.200", "AS4200000001 Second Example"),
         ("2001:db8::7", "DE"),
         ("::ffff:198.51.100.7", "FR"), // mapped, and still IPv4
         ("127.0.0.1", "unknown"),
@@ -74,17 +74,53 @@ fn places() {
         assert_eq!(places.of(addr).to_string(), want, "{addr}");
     }
     let json = serde_json::to_value(places.of([203, 0, 113, 200].into())).expect("JSON");
-    assert_eq!(json, json!({"country": null, "as": {"number": 64_501, "name": "Second Example"}}));
+    assert_eq!(
+        json,
+        json!({"country": null, "as": {"number": 4_200_000_001_u32, "name": "Second Example"}})
+    );
 }
 
 #[test]
 fn other_files_are_refused() {
     let add = |file| Places::default().add(file);
     assert!(matches!(add(b"PK\x03\x04 a packed file".to_vec()), Err(PlacesError::Format(_))));
-    let whole = read("countries.mmdb");
-    assert!(matches!(add(whole[..whole.len() / 2].to_vec()), Err(PlacesError::Format(_))));
     let kind = add(read("other.mmdb")).expect_err("it knows of domains");
     assert!(kind.to_string().contains("`Test-Domain`"), "{kind}");
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_refused() {
+    let whole = read("countries.mmdb");
+    for n_bytes in 0..whole.len() {
+        let cut = Places::default().add(whole[..n_bytes].to_vec());
+        assert!(matches!(cut, Err(PlacesError::Format(_))), "{n_bytes} bytes: {cut:?}");
+    }
+    // Without its tree, what describes the file is still in place.
+    let without = Places::default().add(whole[whole.len() / 2..].to_vec());
+    assert!(matches!(without, Err(PlacesError::Format(_))), "{without:?}");
+}
+
+/// Whatever is wrong with a file, it is refused or knows less.
+#[test]
+fn no_damage_ends_the_program() {
+    let asked: Vec<IpAddr> = ["192.0.2.7", "203.0.113.200", "2001:db8::7", "255.255.255.255", "::"]
+        .map(|it| it.parse().expect("an address"))
+        .into();
+    for name in ["countries.mmdb", "systems.mmdb"] {
+        let whole = read(name);
+        let flipped = (0..whole.len() * 8).map(|bit| {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            flipped
+        });
+        let holed = (0..whole.len()).map(|at| [&whole[..at / 2], &whole[at..]].concat());
+        for damaged in flipped.chain(holed) {
+            let mut places = Places::default();
+            if places.add(damaged).is_ok() {
+                asked.iter().for_each(|addr| drop(places.of(*addr)));
+            }
+        }
+    }
 }
 
 /// A database, by the specification of the MaxMind DB file format 2.0: a binary tree over the
@@ -163,23 +199,40 @@ fn encode(value: &Value, out: &mut Vec<u8>) {
             begin(2, text.len(), out);
             out.extend_from_slice(text.as_bytes());
         }
-        Value::Number(number) => {
-            let number = number.as_u64().and_then(|it| u32::try_from(it).ok()).expect("a u32");
-            begin(6, 4, out);
-            out.extend_from_slice(&number.to_be_bytes());
-        }
         Value::Object(fields) => {
             begin(7, fields.len(), out);
             for (name, value) in fields.iter().collect::<BTreeMap<_, _>>() {
                 encode(&json!(name), out);
-                encode(value, out);
+                match value.as_u64() {
+                    Some(number) => encode_number(name, number, out),
+                    None => encode(value, out),
+                }
             }
         }
         Value::Array(list) => {
             assert!(list.is_empty(), "no file needs more");
             out.extend_from_slice(&[0, 11 - 7]);
         }
-        Value::Bool(_) | Value::Null => panic!("no file needs {value}"),
+        Value::Number(_) | Value::Bool(_) | Value::Null => panic!("no file needs {value}"),
+    }
+}
+
+/// What describes a file has numbers of a given width; others are as wide as they must be.
+fn encode_number(name: &str, number: u64, out: &mut Vec<u8>) {
+    let wide = number.to_be_bytes();
+    match (name, number) {
+        ("build_epoch", _) => {
+            out.extend_from_slice(&[8, 9 - 7]);
+            out.extend_from_slice(&wide);
+        }
+        ("node_count", _) | (_, 0x1_0000..) => {
+            begin(6, 4, out);
+            out.extend_from_slice(&wide[4..]);
+        }
+        _ => {
+            begin(5, 2, out);
+            out.extend_from_slice(&wide[6..]);
+        }
     }
 }
 
