@@ -14,59 +14,69 @@ const CUT_REACH: usize = 4 << 10;
 /// Reads blocks of lines.
 pub(crate) struct Blocks<R> {
     from: R,
-    buffer: Vec<u8>,
-    /// The part that was handed out last.
-    done: usize,
-    filled: usize,
+    /// The beginning of a line, which the last block had no room for.
+    begun: Vec<u8>,
     /// The last block ended amid a line.
     is_cut: bool,
     failed: Option<io::Error>,
 }
 
 /// Some whole lines, or a part of one that fills a block.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Block<'b> {
-    pub(crate) text: &'b [u8],
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    buffer: Vec<u8>,
+    n_bytes: usize,
     /// Its first line began in a block before.
     pub(crate) goes_on: bool,
     /// Its last line goes on in the next block.
     pub(crate) is_cut: bool,
 }
 
+impl Block {
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.buffer[..self.n_bytes]
+    }
+}
+
 impl<R: Read> Blocks<R> {
     pub(crate) fn new(from: R) -> Self {
-        Self { from, buffer: vec![0; BLOCK_BYTES], done: 0, filled: 0, is_cut: false, failed: None }
+        Self { from, begun: Vec::new(), is_cut: false, failed: None }
     }
 
-    /// The next block, or `None` at the end. What was read before a failure comes before it.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Block<'_>>> {
-        self.buffer.copy_within(self.done..self.filled, 0);
-        self.filled -= self.done;
-        self.done = 0;
-        self.fill();
-        if self.filled == 0 {
-            return self.failed.take().map_or(Ok(None), Err);
+    /// Reads the next block into `block`, and tells whether there is one. What was read before a
+    /// failure comes before it.
+    pub(crate) fn next(&mut self, block: &mut Block) -> io::Result<bool> {
+        block.buffer.resize(BLOCK_BYTES, 0);
+        block.buffer[..self.begun.len()].copy_from_slice(&self.begun);
+        let n_filled = self.fill(&mut block.buffer, self.begun.len());
+        if n_filled == 0 {
+            return self.failed.take().map_or(Ok(false), Err);
         }
-        let goes_on = self.is_cut;
-        let text = &self.buffer[..self.filled];
-        let is_full = self.filled == self.buffer.len();
-        (self.done, self.is_cut) = match memrchr(b'\n', text) {
+        let text = &block.buffer[..n_filled];
+        let is_full = n_filled == BLOCK_BYTES;
+        block.goes_on = self.is_cut;
+        (block.n_bytes, block.is_cut) = match memrchr(b'\n', text) {
             Some(end) if is_full => (end + 1, false),
             None if is_full => (cut(text), true),
-            _ => (self.filled, false),
+            _ => (n_filled, false),
         };
-        Ok(Some(Block { text: &self.buffer[..self.done], goes_on, is_cut: self.is_cut }))
+        self.is_cut = block.is_cut;
+        self.begun.clear();
+        self.begun.extend_from_slice(&text[block.n_bytes..]);
+        Ok(true)
     }
 
-    fn fill(&mut self) {
-        while self.filled < self.buffer.len() && self.failed.is_none() {
-            match self.from.read(&mut self.buffer[self.filled..]) {
-                Ok(0) => return,
-                Ok(n_bytes) => self.filled += n_bytes,
+    /// Fills `buffer` from `n_filled` on, and tells how far.
+    fn fill(&mut self, buffer: &mut [u8], mut n_filled: usize) -> usize {
+        while n_filled < buffer.len() && self.failed.is_none() {
+            match self.from.read(&mut buffer[n_filled..]) {
+                Ok(0) => break,
+                Ok(n_bytes) => n_filled += n_bytes,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => self.failed = Some(error),
             }
         }
+        n_filled
     }
 }
 
@@ -83,10 +93,10 @@ mod tests {
     use super::*;
 
     fn blocks(text: &[u8]) -> Vec<(usize, bool, bool)> {
-        let mut blocks = Blocks::new(text);
+        let (mut blocks, mut block) = (Blocks::new(text), Block::default());
         let mut seen = Vec::new();
-        while let Some(block) = blocks.next().expect("bytes in memory can be read") {
-            seen.push((block.text.len(), block.goes_on, block.is_cut));
+        while blocks.next(&mut block).expect("bytes in memory can be read") {
+            seen.push((block.text().len(), block.goes_on, block.is_cut));
         }
         seen
     }

@@ -1,5 +1,6 @@
 //! Indicators × old logs → hits.
 
+mod ahead;
 mod block;
 mod finding;
 mod indicator;

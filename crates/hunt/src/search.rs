@@ -1,19 +1,23 @@
 //! The search: all indicators in all logs, on all cores.
 //!
 //! Each thread takes the next unit of work, reads it block by block, and looks closer only at lines
-//! that hold an indicator. What a unit gave is added to the whole when the unit is at its end, so a
+//! that hold an indicator. A thread for which no unit is left reads ahead for those that still
+//! search. What a unit gave is added to the whole when the unit is at its end, so a
 //! search that is stopped knows exactly how far it came.
 
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crossbeam_channel::{Sender, bounded};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use scan::DateForms;
 
-use crate::block::{Block, Blocks};
+use crate::ahead::{self, Errand, Log};
+use crate::block::Block;
 use crate::finding::{Beside, Findings, LogId, Seen};
 use crate::indicator::Indicator;
 use crate::input::{Input, STDIN, Unread};
@@ -127,13 +131,17 @@ pub fn search(
     let total = Mutex::new(Report { state: (Vec::new(), found), ..Report::default() });
     let forms = Arc::new(DateForms::new(options.zone.to_datetime(options.now).year()));
     thread::scope(|scope| {
+        let (idle, errands) = bounded::<Errand<'_>>(0);
         for _ in 0..options.n_threads.max(1) {
-            scope.spawn(|| {
+            let (idle, errands, forms) = (idle.clone(), errands.clone(), Arc::clone(&forms));
+            let (queue, total) = (&queue, &total);
+            scope.spawn(move || {
                 let matcher = Matcher::new(set, options.in_names);
-                let forms = Arc::clone(&forms);
                 let lines = LineReader::new(&options.filters, forms, options.zone.clone());
-                Worker { inputs, options, progress, matcher, lines, found: Unfinished::default() }
-                    .work(&queue, &total);
+                let found = Unfinished::default();
+                Worker { inputs, options, progress, idle, matcher, lines, found }
+                    .work(queue, total);
+                errands.iter().for_each(Errand::run);
             });
         }
     });
@@ -170,12 +178,14 @@ struct Worker<'s> {
     inputs: &'s [Input],
     options: &'s Options,
     progress: &'s Progress,
+    /// Threads that are out of work; once no worker has this, none comes any more.
+    idle: Sender<Errand<'s>>,
     matcher: Matcher<'s>,
     lines: LineReader,
     found: Unfinished,
 }
 
-impl Worker<'_> {
+impl<'s> Worker<'s> {
     fn work(mut self, queue: &Queue<'_>, total: &Mutex<Report>) {
         while let Some(unit) = queue.next() {
             let unit = match unit {
@@ -216,7 +226,7 @@ impl Worker<'_> {
         match &unit.part {
             Part::Segment(file, from, to) => {
                 let segment = Segment::new(Arc::clone(file), *from, *to)?;
-                self.read(unit.log, Counted { from: segment, bytes })
+                self.read(unit.log, Box::new(Counted { from: segment, bytes }))
             }
             Part::Whole => {
                 let from: Box<dyn Read + Send> = match input.path.as_os_str() == STDIN {
@@ -228,19 +238,19 @@ impl Worker<'_> {
         }
     }
 
-    fn read(&mut self, log: LogId, from: impl Read) -> io::Result<()> {
-        let mut blocks = Blocks::new(from);
-        while let Some(block) = blocks.next()? {
+    fn read(&mut self, log: LogId, from: Log<'s>) -> io::Result<()> {
+        let idle = self.idle.clone();
+        ahead::read(from, &idle, |block| {
             self.block(log, block);
-            if self.progress.stop.load(Ordering::Relaxed) {
-                break;
+            match self.progress.stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
             }
-        }
-        Ok(())
+        })
     }
 
-    fn block(&mut self, log: LogId, block: Block<'_>) {
-        let text = block.text;
+    fn block(&mut self, log: LogId, block: &Block) {
+        let text = block.text();
         let n_lines = memchr::memchr_iter(b'\n', text).count();
         let last = usize::from(!text.ends_with(b"\n") && !block.is_cut);
         self.progress.lines.fetch_add((n_lines + last) as u64, Ordering::Relaxed);

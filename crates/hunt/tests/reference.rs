@@ -128,9 +128,12 @@ fn broken_archives_are_told_and_the_rest_is_used() {
         let spoilt: Vec<_> = whole[..whole.len() * 9 / 10].to_vec();
         for bytes in [&whole[..whole.len() * 9 / 10], &[&spoilt[..], &[0xff; 64]].concat()] {
             fs::write(&broken, bytes).unwrap();
-            let (_, report) = search(&indicators, &[broken.display().to_string()], 1);
+            let paths = [broken.display().to_string()];
+            let [(_, report), (_, by_two)] = [1, 2].map(|n| search(&indicators, &paths, n));
             assert_eq!(report.unread.len(), 1, "{name}: {:?}", report.unread);
             assert!(!report.findings.is_empty(), "{name}: the first archive in it is whole");
+            assert_eq!(by_two.findings, report.findings, "{name}");
+            assert_eq!(by_two.unread[0].to_string(), report.unread[0].to_string());
         }
     }
 }
