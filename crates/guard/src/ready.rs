@@ -13,7 +13,7 @@ use crate::words::chain;
 /// A jail that can start.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    pub(crate) jail: Jail,
+    pub(crate) jail: Arc<Jail>,
     pub(crate) filter: Arc<Filter>,
     /// Its rules; `None` where it has no action that blocks.
     pub(crate) blocking: Option<Blocking>,
@@ -27,7 +27,7 @@ impl Ready {
     /// # Errors
     ///
     /// Why it cannot start, with the remedy.
-    pub(crate) fn of(jail: Jail, known: Option<&Arc<Filter>>) -> Result<Self, DisabledJail> {
+    pub(crate) fn of(jail: Arc<Jail>, known: Option<&Arc<Filter>>) -> Result<Self, DisabledJail> {
         let fault = |why: String| DisabledJail { jail: jail.name.clone(), why };
         let filter = match known {
             Some(filter) => Arc::clone(filter),
@@ -43,7 +43,7 @@ impl Ready {
 pub(crate) fn all(jails: Vec<Jail>, disabled: &mut Vec<DisabledJail>) -> Vec<Ready> {
     let mut ready = Vec::new();
     for jail in jails {
-        match Ready::of(jail, None) {
+        match Ready::of(Arc::new(jail), None) {
             Ok(jail) => ready.push(jail),
             Err(fault) => leave_out(fault, disabled),
         }
@@ -88,7 +88,7 @@ pub(crate) fn leave_out_refused(
             Ok(()) => ready.push(jail),
             Err(error @ FirewallError::Refused { .. }) => {
                 let why = format!("{error}; mend `port`, `protocol` or `banaction`");
-                leave_out(DisabledJail { jail: jail.jail.name, why }, disabled);
+                leave_out(DisabledJail { jail: jail.jail.name.clone(), why }, disabled);
             }
             Err(error) => return Err(error),
         }

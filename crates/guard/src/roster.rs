@@ -38,7 +38,7 @@ struct State {
 /// A jail in force.
 #[derive(Clone, Debug)]
 struct Member {
-    jail: Jail,
+    jail: Arc<Jail>,
     filter: Arc<Filter>,
     /// Whether nobody reads for it.
     idle: bool,
@@ -46,7 +46,7 @@ struct Member {
 
 impl Member {
     fn of(ready: &Ready) -> Self {
-        Self { jail: ready.jail.clone(), filter: Arc::clone(&ready.filter), idle: false }
+        Self { jail: Arc::clone(&ready.jail), filter: Arc::clone(&ready.filter), idle: false }
     }
 }
 
@@ -124,7 +124,7 @@ impl Roster {
         }
         let stays = |it: &&Member| jail.is_some_and(|jail| it.jail.name != jail);
         let stay: Vec<_> =
-            state.members.iter().filter(stays).map(|it| (it.jail.clone(), it.idle)).collect();
+            state.members.iter().filter(stays).map(|it| (Arc::clone(&it.jail), it.idle)).collect();
         self.change(&mut state, stay)
     }
 
@@ -148,11 +148,11 @@ impl Roster {
         state.member(jail)?;
         let mut jails = Vec::new();
         for Member { jail: other, idle, .. } in &state.members {
-            let (mut other, mut idle) = (other.clone(), *idle);
+            let (mut other, mut idle) = (Arc::clone(other), *idle);
             if other.name == jail {
                 match change {
                     JailChange::Idle(on) => idle = *on,
-                    change => option::set(&mut other, change)?,
+                    change => option::set(Arc::make_mut(&mut other), change)?,
                 }
             }
             jails.push((other, idle));
@@ -170,7 +170,7 @@ impl Roster {
     }
 
     /// Puts these jails in force, each with whether it is idle.
-    fn change(&self, state: &mut State, jails: Vec<(Jail, bool)>) -> Result<(), Refusal> {
+    fn change(&self, state: &mut State, jails: Vec<(Arc<Jail>, bool)>) -> Result<(), Refusal> {
         let mut ready = Vec::new();
         for (jail, idle) in jails {
             ready.push((state.ready(jail).map_err(|it| Refusal::Failed(it.why))?, idle));
@@ -193,7 +193,7 @@ impl Roster {
         let names = answer.recv().map_err(|_| Refusal::Stopping)??;
         state.members = members;
         let active = state.members.iter().filter(|it| !it.idle);
-        let mut plan = Plan::of(active.map(|it| (&it.jail, &it.filter)));
+        let mut plan = Plan::of(active.map(|it| (&*it.jail, &it.filter)));
         plan.names = names;
         let Some(readers) = &mut state.readers else { return Err(Refusal::Stopping) };
         readers.change(plan).map_err(|error| {
@@ -221,22 +221,23 @@ impl State {
     }
 
     /// `jail`, compiled; a filter that did not change is not compiled again.
-    fn ready(&self, jail: Jail) -> Result<Ready, DisabledJail> {
+    fn ready(&self, jail: Arc<Jail>) -> Result<Ready, DisabledJail> {
         let known = self.members.iter().find(|it| it.jail.filter == jail.filter);
         Ready::of(jail, known.map(|it| &it.filter))
     }
 
     /// The jails after a reload, each with whether it is idle: those that were `read`; only the one
     /// of them, with the others as they are, where one is named.
-    fn with(&self, read: Vec<Jail>, named: Option<&str>) -> Vec<(Jail, bool)> {
-        let Some(named) = named else { return read.into_iter().map(|it| (it, false)).collect() };
-        let mut new = read.into_iter().find(|it| it.name == named);
+    fn with(&self, read: Vec<Jail>, named: Option<&str>) -> Vec<(Arc<Jail>, bool)> {
+        let mut read = read.into_iter().map(Arc::new);
+        let Some(named) = named else { return read.map(|it| (it, false)).collect() };
+        let mut new = read.find(|it| it.name == named);
         let mut jails = Vec::new();
         for Member { jail, idle, .. } in &self.members {
             if jail.name == named {
                 jails.extend(new.take().map(|it| (it, false)));
             } else {
-                jails.push((jail.clone(), *idle));
+                jails.push((Arc::clone(jail), *idle));
             }
         }
         jails.extend(new.map(|it| (it, false)));

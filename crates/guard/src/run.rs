@@ -25,7 +25,7 @@ use control::Refusal;
 use control::guard::{DisabledJail, GuardAnswer};
 use control::metrics::Histogram;
 use ipnet::IpNet;
-use jail::config::{self, Backend};
+use jail::config::{Backend, Jail};
 use jail::judge::{self, Action, History as _, Judge, Lifted, Reading, Rules, Together};
 use jail::{Ban, Subject};
 use jiff::{SignedDuration, Timestamp};
@@ -74,18 +74,15 @@ const LEAK_AFTER: SignedDuration = SignedDuration::from_secs(3);
 /// What guard knows of a jail beside what the judge does.
 #[derive(Debug)]
 pub(crate) struct Post {
-    jail: String,
+    jail: Arc<Jail>,
     /// Its rules; `None` where it has no action that blocks.
     blocking: Option<Blocking>,
     /// What it reads of the journal; `None` where it reads files.
     journal: Option<String>,
-    actions: Vec<config::Action>,
     /// The commands of its actions; `None` where it has none.
     commands: Option<Queue>,
     /// The command that says whom to ignore; `None` where it has none.
     ignore: Option<IgnoreCommand>,
-    /// Its `logpath`.
-    patterns: Vec<String>,
     files: BTreeSet<PathBuf>,
     /// The patterns that name no file yet, by the number of the source.
     awaited: BTreeMap<usize, String>,
@@ -107,13 +104,11 @@ impl Post {
         let Ready { jail, blocking, .. } = ready;
         let journal = (jail.backend == Backend::Journal).then(|| Query::of(&jail).to_string());
         Self {
-            jail: jail.name,
+            jail,
             blocking,
             journal,
-            actions: jail.actions,
             commands,
             ignore: None,
-            patterns: jail.log_paths.into_iter().map(|it| it.pattern).collect(),
             files: BTreeSet::new(),
             awaited: BTreeMap::new(),
             said_awaited: BTreeSet::new(),
@@ -127,7 +122,8 @@ impl Post {
     /// The same post after a change of its jail: `before` knows what is followed.
     fn after(mut self, before: Self) -> Self {
         self.files = before.files;
-        self.files.retain(|path| self.patterns.iter().any(|it| follow::names(it, path)));
+        let patterns = &self.jail.log_paths;
+        self.files.retain(|path| patterns.iter().any(|it| follow::names(&it.pattern, path)));
         self.said_awaited = before.said_awaited;
         (self.n_lines, self.n_given_up, self.n_cut) =
             (before.n_lines, before.n_given_up, before.n_cut);
@@ -218,7 +214,7 @@ impl Run {
         feed: Arc<Feed>,
         inbox: SyncSender<Event>,
     ) -> Result<Self, StoreError> {
-        let rules = jails.iter().map(|it| Rules::from(&it.jail)).collect();
+        let rules = jails.iter().map(|it| Rules::from(&*it.jail)).collect();
         let mut posts = Vec::new();
         for mut ready in jails {
             let commands = reform::start_commands(&mut ready, firewall.blocks(), &shell, None);
@@ -280,7 +276,7 @@ impl Run {
         }
         self.fill_firewall(now)?;
         for post in &self.posts {
-            tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail);
+            tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail.name);
         }
         self.settle();
         allocator::give_back();
@@ -364,7 +360,7 @@ impl Run {
             );
         }
         for post in &self.posts {
-            tracing::info!(target: "fail2ban.jail", "Jail '{}' stopped", post.jail);
+            tracing::info!(target: "fail2ban.jail", "Jail '{}' stopped", post.jail.name);
         }
         self.remember_marks();
     }
@@ -464,7 +460,7 @@ impl Run {
     }
 
     fn post_mut(&mut self, jail: &str) -> Option<&mut Post> {
-        self.posts.iter_mut().find(|it| it.jail == jail)
+        self.posts.iter_mut().find(|it| it.jail.name == jail)
     }
 
     fn count(&mut self, Counted { jail, n_lines, n_given_up, n_cut }: &Counted) {
@@ -545,7 +541,7 @@ impl Run {
         else {
             return;
         };
-        let post = self.posts.iter_mut().find(|it| it.jail == *jail);
+        let post = self.posts.iter_mut().find(|it| it.jail.name == *jail);
         let Some(queue) = post.and_then(|it| it.commands.as_mut()) else { return };
         if queue.wants_counts {
             let status = self.judge.status(jail, self.clock.now()).unwrap_or_default();
@@ -580,7 +576,7 @@ impl Run {
     }
 
     fn target(&self, jail: &str, subject: &Subject) -> Option<IpNet> {
-        self.posts.iter().find(|it| it.jail == jail)?.blocking.as_ref()?;
+        self.posts.iter().find(|it| it.jail.name == jail)?.blocking.as_ref()?;
         target(subject)
     }
 

@@ -161,7 +161,7 @@ impl Guard {
             servers.push(Server::listen_as_fail2ban(&path, Accounts::of_host()?, answer)?);
         }
 
-        let mut plan = Plan::of(ready.iter().map(|it| (&it.jail, &it.filter)));
+        let mut plan = Plan::of(ready.iter().map(|it| (&*it.jail, &it.filter)));
         let read_so_far = ReadSoFar::of(&store, &plan)?;
         let mut run = Run::new(
             ready,

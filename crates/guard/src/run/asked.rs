@@ -66,7 +66,7 @@ impl Run {
     }
 
     fn post(&self, jail: &str) -> Result<&Post, Refusal> {
-        let found = self.posts.iter().find(|it| it.jail == jail);
+        let found = self.posts.iter().find(|it| it.jail.name == jail);
         found.ok_or_else(|| Refusal::NoJail(jail.to_owned()))
     }
 
@@ -87,7 +87,7 @@ impl Run {
     }
 
     fn jail_status(&self, post: &Post, now: Timestamp) -> JailStatus {
-        let status = self.judge.status(&post.jail, now).unwrap_or_default();
+        let status = self.judge.status(&post.jail.name, now).unwrap_or_default();
         let mut notes = Vec::new();
         for (path, why) in &post.troubles {
             notes.push(format!("{} cannot be followed: {why}", path.display()));
@@ -113,7 +113,7 @@ impl Run {
             );
         }
         JailStatus {
-            jail: post.jail.clone(),
+            jail: post.jail.name.clone(),
             currently_failed: status.currently_failed as u64,
             total_failed: status.total_failed,
             files: post.files.iter().map(|it| it.display().to_string()).collect(),
@@ -121,7 +121,7 @@ impl Run {
             journal_matches: post.journal.iter().cloned().collect(),
             currently_banned: status.currently_banned as u64,
             total_banned: status.total_banned,
-            banned: self.judge.banned(&post.jail),
+            banned: self.judge.banned(&post.jail.name),
             notes,
         }
     }

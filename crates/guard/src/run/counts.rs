@@ -28,9 +28,10 @@ impl Run {
     }
 
     fn jail_metrics(&self, post: &Post, now: Timestamp) -> Option<JailMetrics> {
-        let (status, rules) = (self.judge.status(&post.jail, now)?, self.judge.rules(&post.jail)?);
+        let (status, rules) =
+            (self.judge.status(&post.jail.name, now)?, self.judge.rules(&post.jail.name)?);
         Some(JailMetrics {
-            jail: post.jail.clone(),
+            jail: post.jail.name.clone(),
             n_lines: post.n_lines,
             currently_failed: status.currently_failed as u64,
             total_failed: status.total_failed,

@@ -23,7 +23,7 @@ impl Run {
         now: Timestamp,
     ) -> Vec<Action> {
         let jail = &failure.jail;
-        let post = self.posts.iter_mut().find(|it| it.jail == *jail);
+        let post = self.posts.iter_mut().find(|it| it.jail.name == *jail);
         if let Some(command) = post.and_then(|it| it.ignore.as_mut())
             && self.judge.ignores(Some(jail), &failure.subject).is_none()
         {

@@ -38,9 +38,9 @@ impl Run {
             let actions = self.judge.handle(judge::Event::UnbanAll { jail: Some(jail) }, now);
             self.carry(actions);
         }
-        let rules: Vec<Rules> = jails.iter().map(|it| Rules::from(&it.jail)).collect();
+        let rules: Vec<Rules> = jails.iter().map(|it| Rules::from(&*it.jail)).collect();
         let stays = |it: &&Rules| {
-            self.posts.iter().any(|post| post.jail == it.jail) && !restarted.contains(&it.jail)
+            self.posts.iter().any(|post| post.jail.name == it.jail) && !restarted.contains(&it.jail)
         };
         let staying: Vec<Rules> = rules.iter().filter(stays).cloned().collect();
         let new = rules.iter().filter(|it| !stays(it)).map(|it| it.jail.clone());
@@ -71,12 +71,12 @@ impl Run {
     fn man_posts(&mut self, jails: Vec<Ready>, new: &[String], is_reload: bool) {
         let mut old = std::mem::take(&mut self.posts);
         for mut ready in jails {
-            let at = old.iter().position(|it| it.jail == ready.jail.name);
+            let at = old.iter().position(|it| it.jail.name == ready.jail.name);
             let mut before = at.map(|at| old.remove(at));
             let is_new = new.contains(&ready.jail.name);
             let queue = before.as_mut().and_then(|it| it.commands.take());
             let same =
-                !is_new && before.as_ref().is_some_and(|it| it.actions == ready.jail.actions);
+                !is_new && before.as_ref().is_some_and(|it| it.jail.actions == ready.jail.actions);
             let commands = match queue {
                 Some(mut queue) if same => {
                     if is_reload {
@@ -91,9 +91,9 @@ impl Run {
             let ignore = ignore_command(&ready.jail, asked, &self.shell, &self.inbox);
             let post = Post { ignore, ..Post::of(ready, commands) };
             if is_new {
-                tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail);
+                tracing::info!(target: "fail2ban.jail", "Jail '{}' started", post.jail.name);
             }
-            let name = post.jail.clone();
+            let name = post.jail.name.clone();
             self.posts.push(match before.filter(|_| !is_new) {
                 Some(before) => post.after(before),
                 None => post,
@@ -103,7 +103,7 @@ impl Run {
             }
         }
         for mut post in old {
-            tracing::info!(target: "fail2ban.jail", "Jail '{}' stopped", post.jail);
+            tracing::info!(target: "fail2ban.jail", "Jail '{}' stopped", post.jail.name);
             self.leaving.extend(post.commands.take().map(Queue::leave));
         }
     }
