@@ -73,6 +73,9 @@ impl<'a> Actions<'a> {
     pub(crate) fn of(jails: &'a [Jail]) -> Self {
         let mut actions = Self::default();
         for jail in jails {
+            if jail.ignore_command.is_some() {
+                actions.commands.entry("ignorecommand").or_default().push(jail.name.as_str());
+            }
             // Exchange does `misp`; those in Python are not run.
             for action in jail.actions.iter().filter(|it| it.name != "misp" && !it.is_python()) {
                 let kind = match blocking::is_native(action) {

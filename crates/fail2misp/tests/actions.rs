@@ -1,5 +1,5 @@
-//! `fail2misp run --only actions`: the commands of actions are run by a process of its own, with its
-//! rights and not with guard's.
+//! `fail2misp run --only actions`: the commands of actions are run, and names are resolved, by a
+//! process of its own, with its rights and not with guard's.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
@@ -11,10 +11,15 @@ use std::process::{Command, Stdio};
 
 use support::{BINARY, Running, ShownOnFailure, append, failed_logins, has, skip, wait_for};
 
+/// Starts a role in a network namespace of its own, as guard makes its table. A file `hosts` in the
+/// folder is for `actions` alone: nobody else there knows a name.
 fn start(dir: &Path, part: &str) -> Running {
-    // In a network namespace of its own, as guard makes its table.
+    const SCRIPT: &str = "hosts=$1; shift; if [ -e $hosts ]; then mount --bind $hosts /etc/hosts; \
+                          fi; exec \"$@\"";
+    let hosts = if part == "actions" { dir.join("hosts") } else { "/nonexistent".into() };
     let mut command = Command::new("unshare");
-    command.args(["-n", BINARY, "run", "--only", part, "--config", "/nonexistent"]);
+    command.args(["-n", "-m", "sh", "-c", SCRIPT, "sh"]).arg(hosts);
+    command.args([BINARY, "run", "--only", part, "--config", "/nonexistent"]);
     for (flag, folder) in
         [("--fail2ban-dir", "fail2ban"), ("--state", "state"), ("--runtime", "run")]
     {
@@ -79,5 +84,66 @@ fn commands_run_where_the_rights_for_them_are() {
         let is_banned = said.contains("[sshd] Ban 203.0.113.2");
         (is_banned && said.contains("does fail2misp-actions.service run?")).then_some(())
     });
+    guard.stop();
+}
+
+#[test]
+fn names_are_resolved_where_the_network_is() {
+    if !has("nft") {
+        return skip("`nft` is not installed");
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let config = dir.join("fail2ban");
+    for folder in ["filter.d", "action.d"] {
+        fs::create_dir_all(config.join(folder)).unwrap();
+    }
+    let at = |name: &str| dir.join(name).display().to_string();
+    fs::write(dir.join("auth"), "").unwrap();
+    fs::write(dir.join("hosts"), "192.0.2.7 friend.example.org\n203.0.113.5 evil.example.org\n")
+        .unwrap();
+    fs::write(
+        config.join("filter.d/login.conf"),
+        "[Definition]\nfailregex = Failed password for .* from <HOST>\n",
+    )
+    .unwrap();
+    let note = at("note");
+    fs::write(
+        config.join("action.d/note.conf"),
+        format!("[Definition]\nactionban = echo <ip> <ip-host> >> {note}\n"),
+    )
+    .unwrap();
+    fs::write(
+        config.join("jail.conf"),
+        format!(
+            "[sshd]\nenabled = true\nfilter = login\nlogpath = {}\nmaxretry = 1\naction = note\n\
+             ignoreip = friend.example.org\n",
+            at("auth")
+        ),
+    )
+    .unwrap();
+    let _shown = ShownOnFailure(dir.join("guard.log"));
+    let said = |what: &str| {
+        let said = || fs::read_to_string(dir.join("guard.log")).unwrap();
+        wait_for(what, || said().contains(what).then_some(()));
+    };
+    let actions = start(dir, "actions");
+    let guard = start(dir, "guard");
+
+    let log = dir.join("auth");
+    append(&log, &failed_logins("192.0.2.7", 1));
+    said("[sshd] Ignore 192.0.2.7");
+    append(&log, &failed_logins("evil.example.org", 1));
+    said("[sshd] Ban 203.0.113.5");
+    let noted = wait_for("the ban is noted", || {
+        fs::read_to_string(&note).ok().filter(|it| it.ends_with('\n'))
+    });
+    assert_eq!(noted, "203.0.113.5 evil.example.org\n");
+
+    // Without it a name is nobody's, and it is said what to do.
+    actions.stop();
+    append(&log, &failed_logins("worse.example.org", 1));
+    said("the log names worse.example.org, which does not resolve");
+    said("does fail2misp-actions.service run?");
     guard.stop();
 }

@@ -11,6 +11,7 @@
 //! already. `<ipfailures>` and its kin tell of this ban alone.
 
 mod ignore;
+mod names;
 mod served;
 mod shell;
 mod tags;
@@ -195,7 +196,7 @@ impl Commands {
     ) -> Result<(), Fault> {
         match self.command(family, name) {
             "" => Ok(()),
-            text => shell.run(&tags::fill(text, moment), self.timeout),
+            text => shell.run(&tags::fill(text, moment, shell), self.timeout),
         }
     }
 

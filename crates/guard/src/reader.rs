@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::net::{IpAddr, ToSocketAddrs};
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
@@ -15,6 +14,7 @@ use jiff::SignedDuration;
 use scan::{Filter, Hit, IdKind, Skimmed};
 
 use crate::clock::Clock;
+use crate::command::Shell;
 use crate::docker::Record;
 use crate::event::Event;
 use crate::follow::News;
@@ -22,7 +22,7 @@ use crate::journal::{self, Query};
 use crate::mark::Progress;
 use crate::scanners::Scanners;
 use crate::seek;
-use crate::words::Clean;
+use crate::words::{Clean, chain};
 
 /// Names that wait to be resolved; beyond that an attacker is flooding us with names.
 pub(crate) const MAX_UNRESOLVED: usize = 256;
@@ -127,14 +127,14 @@ impl Friends {
     }
 
     /// Takes `names` for theirs, and tells what those that are new stand for.
-    pub(crate) fn rename(&self, names: Vec<String>, inbox: &SyncSender<Event>) {
+    pub(crate) fn rename(&self, names: Vec<String>, shell: &Shell, inbox: &SyncSender<Event>) {
         let new: Vec<String> = {
             let mut lock = self.lock();
             let old = std::mem::replace(&mut lock.names, names);
             lock.names.iter().filter(|it| !old.contains(it)).cloned().collect()
         };
         // Where nobody listens any more, nobody is banned either.
-        let _ = tell_addresses(&new, inbox);
+        let _ = tell_addresses(&new, shell, inbox);
     }
 
     fn are_known(&self) {
@@ -391,13 +391,18 @@ fn shorten(mut line: String) -> String {
 
 /// Resolves names until nobody sends any, on a thread of its own: an answer may take half a
 /// minute. Those of `ignoreip` come first, and again and again.
-pub(crate) fn resolve(names: &Receiver<Unresolved>, friends: &Friends, inbox: &SyncSender<Event>) {
+pub(crate) fn resolve(
+    names: &Receiver<Unresolved>,
+    friends: &Friends,
+    shell: &Shell,
+    inbox: &SyncSender<Event>,
+) {
     let mut due = Instant::now();
     loop {
         if Instant::now() >= due {
             due = Instant::now() + RESOLVE_EVERY;
             let names = friends.lock().names.clone();
-            if tell_addresses(&names, inbox).is_break() {
+            if tell_addresses(&names, shell, inbox).is_break() {
                 return;
             }
             friends.are_known();
@@ -408,16 +413,28 @@ pub(crate) fn resolve(names: &Receiver<Unresolved>, friends: &Friends, inbox: &S
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let Unresolved { name, failure, reading, read, warn } = unresolved;
-        let addrs = addresses_of(&name);
+        let jail = &failure.jail;
+        let addrs = match shell.addresses_of(&name) {
+            Ok(addrs) => addrs,
+            Err(error) => {
+                let (name, why) = (Clean(&name), Clean(chain(&error)));
+                tracing::warn!(
+                    target: "fail2ban.filter",
+                    "[{jail}] the log names {name}, which does not resolve, so that its failure \
+                     does not count: {why}"
+                );
+                continue;
+            }
+        };
         if warn {
-            let (jail, name) = (&failure.jail, Clean(&name));
+            let name = Clean(&name);
             tracing::warn!(
                 target: "fail2ban.filter", "[{jail}] the log names {name}, which is {addrs:?} now"
             );
         }
         let failures = addrs
             .into_iter()
-            .map(|addr| Failure { subject: Subject::Addr(addr.to_canonical()), ..failure.clone() })
+            .map(|addr| Failure { subject: Subject::Addr(addr), ..failure.clone() })
             .collect();
         let batch =
             Batch { failures, reading, progress: None, read, counted: Vec::new(), more: false };
@@ -427,19 +444,21 @@ pub(crate) fn resolve(names: &Receiver<Unresolved>, friends: &Friends, inbox: &S
     }
 }
 
-/// Tells the loop what each of `names` stands for now; breaks where nobody listens any more.
-fn tell_addresses(names: &[String], inbox: &SyncSender<Event>) -> ControlFlow<()> {
+/// Tells the loop what each of `names` stands for now; what does not resolve stands for what it did.
+/// Breaks where nobody listens any more.
+fn tell_addresses(names: &[String], shell: &Shell, inbox: &SyncSender<Event>) -> ControlFlow<()> {
     names.iter().try_for_each(|name| {
-        let event = Event::Resolved { name: name.clone(), addrs: addresses_of(name) };
+        let addrs = match shell.addresses_of(name) {
+            Ok(addrs) => addrs,
+            Err(error) => {
+                let (name, why) = (Clean(name), Clean(chain(&error)));
+                tracing::warn!(
+                    target: "fail2ban.filter", "{name} of an ignoreip does not resolve: {why}"
+                );
+                return ControlFlow::Continue(());
+            }
+        };
+        let event = Event::Resolved { name: name.clone(), addrs };
         inbox.send(event).map_or(ControlFlow::Break(()), ControlFlow::Continue)
     })
-}
-
-/// What a name stands for now; nothing where it does not resolve.
-fn addresses_of(name: &str) -> Vec<IpAddr> {
-    let mut addrs: Vec<IpAddr> =
-        (name, 0).to_socket_addrs().map(|it| it.map(|it| it.ip()).collect()).unwrap_or_default();
-    addrs.sort_unstable();
-    addrs.dedup();
-    addrs
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use scan::Filter;
 
 use crate::clock::Clock;
+use crate::command::Shell;
 use crate::event::Event;
 use crate::follow::{Follower, Source, Stop};
 use crate::journal::{self, Query};
@@ -93,6 +94,7 @@ struct Tools {
     inbox: SyncSender<Event>,
     names: SyncSender<Unresolved>,
     friends: Friends,
+    shell: Shell,
 }
 
 /// The thread that follows files; it hands back what it works with.
@@ -116,16 +118,17 @@ impl Readers {
         plan: Plan,
         store: ReadSoFar,
         clock: &Clock,
+        shell: Shell,
         inbox: &SyncSender<Event>,
     ) -> io::Result<Self> {
         let (names, unresolved) = sync_channel(MAX_UNRESOLVED);
         let friends = Friends::new(plan.names);
         // It ends with those that send it names, and is not waited for: a name may take long.
         drop(spawn("guard-names", {
-            let (inbox, friends) = (inbox.clone(), friends.clone());
-            move || reader::resolve(&unresolved, &friends, &inbox)
+            let (inbox, friends, shell) = (inbox.clone(), friends.clone(), shell.clone());
+            move || reader::resolve(&unresolved, &friends, &shell, &inbox)
         })?);
-        let tools = Tools { clock: clock.clone(), inbox: inbox.clone(), names, friends };
+        let tools = Tools { clock: clock.clone(), inbox: inbox.clone(), names, friends, shell };
         let (sources, eyes) = plan.files.into_iter().unzip();
         let follower = Follower::new(sources, store.marks)?;
         let reader = Reader::new(eyes, clock.clone(), inbox.clone(), tools.names.clone());
@@ -142,7 +145,7 @@ impl Readers {
     ///
     /// When the system does not let it; what was read by then is not read any more.
     pub(crate) fn change(&mut self, plan: Plan) -> io::Result<()> {
-        self.tools.friends.rename(plan.names, &self.tools.inbox);
+        self.tools.friends.rename(plan.names, &self.tools.shell, &self.tools.inbox);
         let (sources, eyes) = plan.files.into_iter().unzip();
         if let Some(OfFiles { stop, thread }) = self.files.take() {
             stop.call();
@@ -230,7 +233,7 @@ impl Tools {
     ) -> io::Result<OfJournal> {
         let stop = journal::Stop::default();
         let thread = spawn("guard-journal", {
-            let (Self { clock, inbox, names, friends }, stop) = (self.clone(), stop.clone());
+            let (Self { clock, inbox, names, friends, .. }, stop) = (self.clone(), stop.clone());
             let eyes = eyes.clone();
             move || {
                 friends.wait();

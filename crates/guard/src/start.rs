@@ -44,8 +44,8 @@ pub struct Setup {
     pub socket: Option<PathBuf>,
     /// Where fail2ban's own protocol is spoken, for programs that know no other; `None` for nowhere.
     pub fail2ban_socket: Option<PathBuf>,
-    /// Where the role `actions` runs commands of `action.d` for guard
-    /// (`RUNTIME/actions/control.sock`); `None` where guard runs them itself.
+    /// Where the role `actions` runs commands of `action.d` and resolves names for guard
+    /// (`RUNTIME/actions/control.sock`); `None` where guard does so itself.
     pub actions: Option<PathBuf>,
     /// What holds the bans. [`crate::Memory`] makes a dry run.
     pub firewall: Box<dyn Firewall>,
@@ -163,13 +163,14 @@ impl Guard {
 
         let mut plan = Plan::of(ready.iter().map(|it| (&*it.jail, &it.filter)));
         let read_so_far = ReadSoFar::of(&store, &plan)?;
+        let shell = actions.map_or(Shell::Here, Shell::At);
         let mut run = Run::new(
             ready,
             disabled,
             store,
             firewall,
             lists.clone(),
-            actions.map_or(Shell::Here, Shell::At),
+            shell.clone(),
             clock.clone(),
             Arc::clone(&feed),
             inbox.clone(),
@@ -178,7 +179,7 @@ impl Guard {
         run.count_together(together);
         run.restore()?;
         plan.names = run.names();
-        roster.read_by(Readers::start(plan, read_so_far, &clock, &inbox)?);
+        roster.read_by(Readers::start(plan, read_so_far, &clock, shell, &inbox)?);
         let stopper = Stopper { inbox };
         let work = {
             let roster = Arc::clone(&roster);

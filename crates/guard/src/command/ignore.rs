@@ -104,7 +104,7 @@ impl Asker {
         let Some(memory) = &mut self.memory else {
             return runs(&self.shell, &self.command, &moment, failure);
         };
-        let key = tags::plain(&memory.rules.key, &moment);
+        let key = tags::plain(&memory.rules.key, &moment, &self.shell);
         if let Some(known) = memory.get(&key) {
             return known;
         }
@@ -116,7 +116,7 @@ impl Asker {
 
 /// Runs the command; whether it ignores.
 fn runs(shell: &Shell, command: &str, moment: &Moment<'_>, failure: &Failure) -> bool {
-    match shell.run(&tags::fill(command, moment), TIMEOUT) {
+    match shell.run(&tags::fill(command, moment, shell), TIMEOUT) {
         Ok(()) => true,
         Err(Fault::Ended { code: Some(NOT_IGNORED), .. }) => false,
         Err(fault) => {

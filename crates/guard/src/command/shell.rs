@@ -53,12 +53,12 @@ impl Script {
     }
 }
 
-/// Where scripts are run.
+/// Who runs scripts and resolves names.
 #[derive(Clone, Debug)]
 pub(crate) enum Shell {
-    /// By guard itself.
+    /// Guard itself.
     Here,
-    /// By the role `actions`, which listens at this socket.
+    /// The role `actions`, which listens at this socket.
     At(PathBuf),
 }
 
@@ -105,7 +105,7 @@ impl Shell {
 fn ask(socket: &Path, script: String, arguments: &[&str], timeout: Duration) -> Result<(), Fault> {
     let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
     let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
-    match actions::run(socket, &RunCommand { script, arguments, timeout_ms })? {
+    match actions::run(socket, RunCommand { script, arguments, timeout_ms })? {
         CommandEnded::Done => Ok(()),
         CommandEnded::Late => Err(Fault::Late(timeout)),
         CommandEnded::Failed { how, code, said } => Err(Fault::Ended { how, code, said }),

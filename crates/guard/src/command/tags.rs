@@ -4,12 +4,11 @@
 //! becomes a variable of the script, and travels as an argument.
 
 use std::net::IpAddr;
-use std::process::Command;
 
 use jail::{Ban, BanTime, Failure, Subject};
 use jiff::Timestamp;
 
-use super::shell::Script;
+use super::shell::{Script, Shell};
 
 /// Any of these in a value makes it an argument; the list is fail2ban's.
 const MISREAD: &[char] = &[
@@ -72,13 +71,13 @@ impl<'a> About<'a> {
     }
 
     /// The value of a tag; `None` where it is none of these.
-    fn value(&self, tag: &str) -> Option<String> {
+    fn value(&self, tag: &str, shell: &Shell) -> Option<String> {
         let of_ban = |value: fn((BanTime, u32, bool)) -> i64| self.ban.map_or(0, value).to_string();
         Some(match tag {
             "ip" | "fid" => self.subject.to_string(),
             "ip-rev" => reversed(self.subject),
             "ip-host" => match self.subject {
-                Subject::Addr(addr) => host_name(&addr.to_string()).unwrap_or_default(),
+                Subject::Addr(addr) => shell.name_of(&addr.to_string()).unwrap_or_default(),
                 Subject::Net(_) | Subject::Id(_) => String::new(),
             },
             "failures" | "ipfailures" | "ipjailfailures" => self.n_failures.to_string(),
@@ -103,8 +102,8 @@ impl Moment<'_> {
     }
 
     /// The value of a tag; `None` where it is none of ours.
-    fn value(&self, tag: &str) -> Option<String> {
-        if let Some(value) = self.about.and_then(|it| it.value(tag)) {
+    fn value(&self, tag: &str, shell: &Shell) -> Option<String> {
+        if let Some(value) = self.about.and_then(|it| it.value(tag, shell)) {
             return Some(value);
         }
         let Counts { n_banned, total_banned, n_failed, total_failed } = self.counts;
@@ -112,8 +111,8 @@ impl Moment<'_> {
             "family" => self.family.to_owned(),
             "br" => "\n".to_owned(),
             "sp" => " ".to_owned(),
-            "fq-hostname" => own_name(),
-            "sh-hostname" => own_name().split('.').next().unwrap_or_default().to_owned(),
+            "fq-hostname" => own_name(shell),
+            "sh-hostname" => own_name(shell).split('.').next().unwrap_or_default().to_owned(),
             "jail.banned" => n_banned.to_string(),
             "jail.banned_total" => total_banned.to_string(),
             "jail.found" => n_failed.to_string(),
@@ -126,13 +125,13 @@ impl Moment<'_> {
 }
 
 /// The script of a command in this moment.
-pub(super) fn fill(text: &str, moment: &Moment<'_>) -> Script {
+pub(super) fn fill(text: &str, moment: &Moment<'_>, shell: &Shell) -> Script {
     let mut script = Script::default();
     let mut rest = text;
     while let Some((before, tag, after)) = next_tag(rest) {
         script.text.push_str(before);
         // No argument can hold a NUL; a line of a log can.
-        match moment.value(tag).map(|it| it.replace('\0', "\u{fffd}")) {
+        match moment.value(tag, shell).map(|it| it.replace('\0', "\u{fffd}")) {
             // br and sp are the action's own text.
             Some(value) if !value.contains(MISREAD) || tag == "br" => script.text.push_str(&value),
             Some(value) => {
@@ -155,11 +154,11 @@ pub(super) fn fill(text: &str, moment: &Moment<'_>) -> Script {
 }
 
 /// The text with its tags replaced by their values as they stand: nothing that a shell reads.
-pub(super) fn plain(text: &str, moment: &Moment<'_>) -> String {
+pub(super) fn plain(text: &str, moment: &Moment<'_>, shell: &Shell) -> String {
     let (mut plain, mut rest) = (String::new(), text);
     while let Some((before, tag, after)) = next_tag(rest) {
         plain.push_str(before);
-        plain.push_str(&moment.value(tag).unwrap_or_default());
+        plain.push_str(&moment.value(tag, shell).unwrap_or_default());
         rest = after;
     }
     plain + rest
@@ -196,19 +195,12 @@ fn reversed(subject: &Subject) -> String {
 }
 
 /// This host's name, with its domain where that is known.
-fn own_name() -> String {
+fn own_name(shell: &Shell) -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    match host_name(&name) {
+    match shell.name_of(&name) {
         Some(full) if !name.contains('.') && full.starts_with(&name) => full,
         _ => name,
     }
-}
-
-/// The name of an address or a host, as this host resolves it; by getent(1), because the standard
-/// library asks for addresses alone.
-fn host_name(of: &str) -> Option<String> {
-    let output = Command::new("getent").args(["hosts", "--", of]).output().ok()?;
-    str::from_utf8(&output.stdout).ok()?.split_whitespace().nth(1).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -233,7 +225,7 @@ mod tests {
         };
         let counts = Counts { n_banned: 3, total_banned: 4, n_failed: 5, total_failed: 6 };
         let about = Some(About::ban(&ban, 2, false));
-        let script = fill(text, &Moment { family: "inet6", about, counts });
+        let script = fill(text, &Moment { family: "inet6", about, counts }, &Shell::Here);
         assert_eq!((script.text.as_str(), script.arguments()), (want, arguments.to_vec()));
     }
 
