@@ -1,6 +1,6 @@
 //! The asking end.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -117,6 +117,24 @@ impl Client {
                 Err(ClientError::Silent { path: self.path.clone(), patience })
             }
             Err(source) => Err(ClientError::Broken { path: self.path.clone(), source }),
+        }
+    }
+
+    /// Waits until the daemon has closed the connection, as its end does; no longer than any answer
+    /// may take.
+    ///
+    /// # Errors
+    ///
+    /// Where it has not by then.
+    pub(crate) fn wait_for_end(mut self) -> Result<(), ClientError> {
+        let patience = PATIENCE;
+        let ended = self.stream.get_mut().set_read_timeout(Some(patience));
+        match ended.and_then(|()| self.stream.read(&mut [0])) {
+            Err(error) if timed_out(&error) => {
+                Err(ClientError::Silent { path: self.path, patience })
+            }
+            // A reset is an end, too.
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

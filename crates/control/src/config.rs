@@ -42,6 +42,8 @@ pub enum ConfigRequest {
     },
     /// Opens the log's file anew, after a rotation.
     FlushLogs,
+    /// Ends the daemon.
+    Stop,
 }
 
 /// How the configuration is read again.
@@ -173,6 +175,17 @@ pub enum JailChange {
     MaxMatches(u32),
     /// How long a ban stands, as fail2ban writes times; negative for ever.
     BanTime(String),
+    /// An option of growing bans, by its name behind `bantime.`.
+    BanTimeExtra {
+        /// `increment`, `factor` and so on.
+        option: String,
+        /// Its value, as in the configuration; none where it is empty.
+        value: String,
+    },
+    /// Adds an action that does nothing yet.
+    AddAction(String),
+    /// Takes an action away.
+    DelAction(String),
     /// A property of an action.
     Action {
         /// fail2ban's name for the action in this jail.
@@ -207,6 +220,8 @@ impl JailChange {
             Self::MaxRetry(_) => JailOption::MaxRetry,
             Self::MaxMatches(_) => JailOption::MaxMatches,
             Self::BanTime(_) => JailOption::BanTime,
+            Self::BanTimeExtra { option, .. } => JailOption::BanTimeExtra(option.clone()),
+            Self::AddAction(_) | Self::DelAction(_) => JailOption::Actions,
             Self::Action { name, property, .. } => {
                 JailOption::Action { name: name.clone(), property: property.clone() }
             }

@@ -44,7 +44,10 @@ pub fn answer<E>(
     words: &[&str],
     ask: impl FnMut(&GuardRequest) -> Result<GuardAnswer, E>,
 ) -> Result<Value, CommandError<E>> {
-    Guard { ask }.answer(words)
+    Guard { ask }.answer(words).map_err(|error| match error {
+        CommandError::Unknown(_) => unknown(words),
+        error => error,
+    })
 }
 
 /// Guard, asked one thing after the other.
@@ -81,6 +84,7 @@ where
                 let (jail, change) = ((*jail).to_owned(), JailChange::Idle(false));
                 self.config(ConfigRequest::Set { jail, change }).map(|_| Value::Null)
             }
+            ["stop"] => self.config(ConfigRequest::Stop),
             ["stop", "--all"] => self.config(ConfigRequest::StopJail { jail: None }),
             ["stop", jail] => {
                 self.config(ConfigRequest::StopJail { jail: Some((*jail).to_owned()) })
@@ -146,6 +150,15 @@ where
                 }
             }
             ["unbanip", whom @ ..] if !whom.is_empty() => self.unban(Some(jail), Some(whom)),
+            ["addaction", name] => {
+                let change = JailChange::AddAction((*name).to_owned());
+                self.config(ConfigRequest::Set { jail, change })?;
+                Ok((*name).into())
+            }
+            ["delaction", name] => {
+                let change = JailChange::DelAction((*name).to_owned());
+                self.config(ConfigRequest::Set { jail, change }).map(|_| Value::Null)
+            }
             ["attempt", whom, matches @ ..] => {
                 let subject = Subject::from(*whom);
                 let matches = matches.iter().map(|it| (*it).to_owned()).collect();
@@ -347,6 +360,10 @@ fn jail_change(words: &[&str]) -> Result<JailChange, Option<String>> {
         ["maxretry", n] => JailChange::MaxRetry(number(n)?),
         ["maxmatches", n] => JailChange::MaxMatches(number(n)?),
         ["bantime", time] => JailChange::BanTime(text(time)),
+        [extra, value] if extra.starts_with("bantime.") => JailChange::BanTimeExtra {
+            option: extra["bantime.".len()..].to_owned(),
+            value: text(value),
+        },
         ["action", name, property, value] => {
             let (name, property) = (text(name), text(property));
             JailChange::Action { name, property, value: text(value) }

@@ -531,6 +531,16 @@ impl GuardClient {
         self.value(ConfigRequest::Set { jail: jail.to_owned(), change })
     }
 
+    /// Ends it, and waits for that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ask`].
+    pub fn stop(mut self) -> Result<(), ClientError> {
+        self.done(&GuardRequest::Config(ConfigRequest::Stop))?;
+        self.0.wait_for_end()
+    }
+
     /// The error for an answer that does not belong to the request.
     pub(crate) fn unexpected(&self) -> ClientError {
         self.0.unexpected()

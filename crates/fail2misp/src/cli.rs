@@ -116,7 +116,7 @@ pub(crate) enum Command {
     Get(Words),
     /// Changes an option until the configuration is read again, as fail2ban-client does
     Set(Words),
-    /// Ends a jail until the configuration is read again
+    /// Ends the daemon, or a jail until the configuration is read again
     Stop(Words),
     /// Opens the log anew, after a rotation
     Flushlogs(Words),

@@ -154,8 +154,8 @@ impl Options {
             None => {
                 let socket = self.socket.clone().unwrap_or_else(|| folders.guard_socket());
                 let words: Vec<_> = self.words.iter().map(String::as_str).collect();
-                let guard = GuardClient::connect(&socket).map_err(Failed::other_side);
-                return command(&mut guard?, &words, Format::human(), out);
+                let guard = GuardClient::connect(&socket).map_err(Failed::other_side)?;
+                return command(guard, &words, Format::human(), out);
             }
         }
         Ok(Code::Done)
@@ -170,23 +170,16 @@ fn unknown(option: &str) -> anyhow::Error {
 }
 
 /// Carries out one of fail2ban-client's commands, and prints what it would print.
-fn command(
-    guard: &mut GuardClient,
-    words: &[&str],
-    format: Format,
-    out: &mut dyn Write,
-) -> Outcome {
-    let without_daemon = match words {
-        ["start"] => Some("the daemon is started by `fail2misp run`, or by its unit"),
-        ["stop"] => {
-            Some("the daemon is ended by its unit, or by a signal; `stop --all` ends jails")
+fn command(mut guard: GuardClient, words: &[&str], format: Format, out: &mut dyn Write) -> Outcome {
+    let answer = match words {
+        ["start"] => {
+            return Err(Failed::usage(anyhow!(
+                "it runs; it is started by `fail2misp run`, or by its unit"
+            )));
         }
-        _ => None,
+        ["stop"] => guard.stop().map(|()| Value::Null).map_err(CommandError::Asked),
+        words => fail2ban::answer(words, |request| guard.ask(request)),
     };
-    if let Some(why) = without_daemon {
-        return Err(Failed::usage(anyhow!(why)));
-    }
-    let answer = fail2ban::answer(words, |request| guard.ask(request));
     let text = match &answer {
         Ok(value) if format.is_json() => value.to_string(),
         Ok(value) => text::of(words, value),
@@ -212,14 +205,9 @@ fn command(
 }
 
 /// One of those commands under our own name: `get`, `set`, `stop` and so on.
-pub(crate) fn run(
-    mut guard: GuardClient,
-    verb: &str,
-    args: &Words,
-    out: &mut dyn Write,
-) -> Outcome {
+pub(crate) fn run(guard: GuardClient, verb: &str, args: &Words, out: &mut dyn Write) -> Outcome {
     let words: Vec<_> = [verb].into_iter().chain(args.words.iter().map(String::as_str)).collect();
-    command(&mut guard, &words, args.format, out)
+    command(guard, &words, args.format, out)
 }
 
 /// `--str2sec`: a time in seconds.
@@ -246,14 +234,15 @@ Options:
 Commands:
     ping, version, status [JAIL [basic|short|stats]], status --all, stats, banned [IP…], flushlogs
     reload [--restart] [--unban] [--if-exists] [JAIL], restart JAIL, start JAIL, stop JAIL
-    unban --all | IP…
+    unban --all | IP…, stop
     get loglevel | logtarget | syslogsocket | dbfile | dbmaxmatches | dbpurgeage
     set loglevel LEVEL | logtarget TARGET
     get JAIL banip [SEPARATOR|--with-time] | banned [IP…] | OPTION
     set JAIL banip IP… | unbanip [--report-absent] IP… | attempt IP [LINE…] | idle on|off
     set JAIL addignoreip IP… | delignoreip IP | addlogpath FILE [tail] | dellogpath FILE
     set JAIL addfailregex REGEX | delfailregex N | addignoreregex REGEX | delignoreregex N
-    set JAIL addjournalmatch TERMS | deljournalmatch [TERMS] | action ACTION OPTION VALUE
+    set JAIL addjournalmatch TERMS | deljournalmatch [TERMS]
+    set JAIL addaction ACTION | delaction ACTION | action ACTION OPTION VALUE
     set JAIL OPTION VALUE
 
 Options of a jail: bantime, findtime, maxretry, maxmatches, maxlines, usedns, ignoreself, ignoreip,

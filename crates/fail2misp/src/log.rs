@@ -9,6 +9,7 @@
 mod file;
 mod line;
 mod sink;
+mod threshold;
 
 use std::fmt;
 use std::io;
@@ -17,7 +18,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::span::Id;
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -25,6 +25,7 @@ use tracing_subscriber::{Registry, reload};
 
 use line::Line;
 use sink::Sink;
+use threshold::Threshold;
 
 /// What is written where nobody says it; fail2ban's own.
 pub(crate) const DEFAULT_LEVEL: &str = "INFO";
@@ -98,7 +99,7 @@ impl fmt::Display for Target {
 /// The log that this process writes, as far as it may change.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
-    filter: reload::Handle<LevelFilter, Registry>,
+    filter: reload::Handle<Threshold, Registry>,
     /// fail2ban's name of the level.
     level: Arc<Mutex<String>>,
     lines: Lines,
@@ -106,8 +107,11 @@ pub(crate) struct Log {
 
 /// Begins the log: what is at `level`, fail2ban's name of one, and above.
 pub(crate) fn begin(level_name: &str, target: Target) -> Log {
-    let name = if level(level_name).is_some() { level_name } else { DEFAULT_LEVEL };
-    let (filter, handle) = reload::Layer::new(level(name).unwrap_or(LevelFilter::INFO));
+    let (name, threshold) = match Threshold::read(level_name) {
+        Some(threshold) => (level_name, threshold),
+        None => (DEFAULT_LEVEL, Threshold::default()),
+    };
+    let (filter, handle) = reload::Layer::new(threshold);
     let lines = Lines::to(target);
     // Only the first call of a process counts; a second one changes nothing, and need not.
     let _ = Registry::default().with(filter).with(lines.clone()).try_init();
@@ -126,7 +130,7 @@ impl Log {
     ///
     /// Where fail2ban has no level of that name.
     pub(crate) fn set_level(&self, name: &str) -> Result<(), String> {
-        let filter = level(name).ok_or_else(|| {
+        let filter = Threshold::read(name).ok_or_else(|| {
             format!(
                 "`{name}` is no log level; it is one of CRITICAL, ERROR, WARNING, NOTICE, INFO, \
                      DEBUG, TRACEDEBUG, HEAVYDEBUG"
@@ -186,18 +190,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_exit(&self, _: &Id, _: Context<'_, S>) {
         self.sink().flush();
     }
-}
-
-/// fail2ban's levels; `NOTICE`, which tracing lacks, is an information with a field `notice`.
-fn level(loglevel: &str) -> Option<LevelFilter> {
-    Some(match loglevel.to_ascii_uppercase().as_str() {
-        "CRITICAL" | "ERROR" => LevelFilter::ERROR,
-        "WARNING" => LevelFilter::WARN,
-        "NOTICE" | "INFO" | "MSG" => LevelFilter::INFO,
-        "DEBUG" => LevelFilter::DEBUG,
-        "TRACEDEBUG" | "HEAVYDEBUG" => LevelFilter::TRACE,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use control::config::ServerOption;
 use control::guard::DisabledJail;
 use jail::config::{Configuration, Fault, Jail, duration};
 use jiff::SignedDuration;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::jails::{self, Source};
@@ -79,6 +80,12 @@ impl guard::Program for Surroundings {
             Target::Stderr | Target::Stdout | Target::Syslog(_) | Target::Journal(_) => "flushed",
             Target::File(_) => "rolled over",
         }
+    }
+
+    fn stop(&self) -> Result<(), String> {
+        // As whoever supervises the process would: both halves end.
+        rustix::process::kill_process(rustix::process::getpid(), Signal::TERM)
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -227,6 +227,26 @@ set beta addignoreregex also harmless
 set beta delignoreregex 0
 set beta delignoreregex 0
 set beta ignorecommand /bin/false <ip>
+set beta ignorecache key=<ip>,max-count=9,max-time=2m
+get beta ignorecache
+set beta bantime.increment true
+set beta bantime.maxtime 5w
+set beta bantime.rndtime 10m
+set beta bantime.increment maybe
+get beta bantime.increment
+get beta bantime.maxtime
+set beta usedns fish
+get beta usedns
+set beta addaction extra
+set beta action extra actionban echo <ip>
+get beta action extra actionban
+get beta actions
+set beta delaction extra
+set beta delaction extra
+get beta actions
+set beta datepattern Epoch
+set beta datepattern ^epoch
+set beta datepattern TAI64N
 get beta ignorecommand
 set beta attempt 192.0.2.50
 status beta
@@ -408,6 +428,45 @@ fn an_exporter_that_speaks_fail2bans_protocol_finds_what_it_looks_for() {
         .unwrap();
     assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
     ours.stop();
+}
+
+#[test]
+fn fail2bans_own_tests_of_its_answers_pass_on_ours() {
+    if is_missing(&["fail2ban-server", "unshare", "nft", "python3"]) {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let host = Host::new(temp.path());
+    let log = host.dir.join("ours.log");
+    let config = host.dir.join("fail2ban");
+    fs::write(config.join("filter.d/empty.conf"), "[Definition]\nfailregex =\n").unwrap();
+    let ours = host.start_ours();
+    let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/transmitter.py");
+    // Debian's, whose package it imports.
+    let output = Command::new("/usr/bin/python3")
+        .arg(oracle)
+        .args([&host.dir.join("as-fail2ban.sock"), &config, &log])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    ours.stop();
+}
+
+#[test]
+fn the_client_ends_the_daemon() {
+    if is_missing(&["unshare", "nft"]) {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let host = Host::new(temp.path());
+    let _shown = ShownOnFailure(host.dir.join("ours.log"));
+    let mut ours = host.start_ours();
+    let stopped = host.client(&["stop"]);
+    assert_eq!(String::from_utf8(stopped.stdout).unwrap(), "Shutdown successful\n");
+    assert!(!host.client(&["ping"]).status.success());
+    assert!(ours.0.wait().unwrap().success());
 }
 
 /// A jail whose actions write mails to a program that keeps them.

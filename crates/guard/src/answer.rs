@@ -128,6 +128,9 @@ impl Desk {
                 self.program()?.option(option)
             }
             ConfigRequest::FlushLogs => self.program()?.flush_logs().into(),
+            ConfigRequest::Stop => {
+                return self.program()?.stop().map(|()| GuardAnswer::Done).map_err(Refusal::Failed);
+            }
         };
         Ok(GuardAnswer::Value(value))
     }

@@ -1,9 +1,12 @@
 //! The options of a jail in force, as an operator asks for them and changes them: the values are
 //! those that fail2ban's server answers.
 
+use std::collections::BTreeMap;
+
 use control::Refusal;
 use control::config::{JailChange, JailOption};
-use jail::config::{Action, IgnoreCache, Jail, LogPath, duration};
+use jail::config::{Action, IgnoreCache, Jail, LogPath, duration, is_true};
+use jail::increment::Increment;
 use jail::{BanTime, Subject};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -16,6 +19,20 @@ const OWN_ENCODING: &str = "UTF-8";
 /// Seconds that a command of an action may take where it does not say; fail2ban's own.
 const TIMEOUT: u64 = 60;
 
+/// The options of growing bans.
+const INCREMENT: [&str; 7] = [
+    "bantime.increment",
+    "bantime.factor",
+    "bantime.formula",
+    "bantime.multipliers",
+    "bantime.maxtime",
+    "bantime.rndtime",
+    "bantime.overalljails",
+];
+
+/// Dates that have a name in place of a pattern.
+const NAMED_DATES: [&str; 3] = ["Epoch", "LEpoch", "TAI64N"];
+
 /// fail2ban's words for the default dates.
 const DEFAULT_DATES: &str = "Default Detectors";
 
@@ -25,7 +42,6 @@ const DEFAULT_DATES: &str = "Default Detectors";
 ///
 /// Where an action is named that the jail has not, or a property of it.
 pub(crate) fn get(jail: &Jail, which: &JailOption) -> Result<Value, Refusal> {
-    let option = |name: &str| jail.options.get(name).map(|it| Value::from(it.as_str()));
     Ok(match which {
         // Whether it reads is no option of a jail.
         JailOption::Idle => Value::Null,
@@ -41,19 +57,30 @@ pub(crate) fn get(jail: &Jail, which: &JailOption) -> Result<Value, Refusal> {
             Some(command) => command.as_str().into(),
             None => false.into(),
         },
-        JailOption::IgnoreCache => option("ignorecache").unwrap_or(Value::Null),
+        JailOption::IgnoreCache => match &jail.ignore_cache {
+            Some(it) => json!([it.key, it.max_count, it.max_time.as_secs()]),
+            None => Value::Null,
+        },
         JailOption::PrefRegex => jail.filter.prefregex.as_deref().unwrap_or("").into(),
         JailOption::FailRegex => json!(jail.filter.failregex),
         JailOption::IgnoreRegex => json!(jail.filter.ignoreregex),
         JailOption::DatePattern => date_pattern(jail.filter.datepattern.as_deref()),
-        JailOption::UseDns => jail.filter.usedns.as_deref().unwrap_or("warn").into(),
+        JailOption::UseDns => use_dns(jail.filter.usedns.as_deref().unwrap_or("warn")).into(),
         JailOption::LogTimeZone => json!(jail.filter.logtimezone),
         JailOption::MaxLines => jail.filter.maxlines.unwrap_or(1).into(),
         JailOption::FindTime => jail.find_time.as_secs().into(),
         JailOption::MaxRetry => jail.max_retry.into(),
         JailOption::MaxMatches => jail.max_matches.into(),
         JailOption::BanTime => i64::from(jail.ban_time).into(),
-        JailOption::BanTimeExtra(name) => option(&format!("bantime.{name}")).unwrap_or(Value::Null),
+        JailOption::BanTimeExtra(name) => {
+            let written = jail.options.get(&format!("bantime.{name}")).filter(|it| !it.is_empty());
+            match (written, name.as_str()) {
+                (None, _) => Value::Null,
+                (Some(text), "increment") => is_true(text).into(),
+                (Some(text), "maxtime" | "rndtime") => seconds(text)?.into(),
+                (Some(text), _) => text.as_str().into(),
+            }
+        }
         JailOption::Actions => jail.actions.iter().map(|it| it.act_name.clone()).collect(),
         JailOption::ActionProperties(name) => action(jail, name)?.options.keys().cloned().collect(),
         JailOption::Action { name, property } => {
@@ -79,6 +106,11 @@ pub(crate) fn get(jail: &Jail, which: &JailOption) -> Result<Value, Refusal> {
 pub(crate) fn set(jail: &mut Jail, change: &JailChange) -> Result<(), Refusal> {
     match change {
         JailChange::Idle(_) => {}
+        JailChange::AddLogPath { path, .. } if follow::files_of(path).is_empty() => {
+            return refuse(format!(
+                "there is no file `{path}`; one that is to come is followed by `logpath`"
+            ));
+        }
         JailChange::AddLogPath { path, from_end } => {
             if jail.log_paths.iter().all(|it| it.pattern != *path) {
                 jail.log_paths.push(LogPath { pattern: path.clone(), from_end: *from_end });
@@ -122,9 +154,8 @@ pub(crate) fn set(jail: &mut Jail, change: &JailChange) -> Result<(), Refusal> {
             jail.ignore_command = Some(text.clone()).filter(|it| !it.is_empty());
         }
         JailChange::IgnoreCache(text) => {
-            let cache = IgnoreCache::parse(text);
-            jail.ignore_cache = Some(cache.map_err(|it| Refusal::Failed(it.to_string()))?);
-            jail.options.insert("ignorecache".to_owned(), text.clone());
+            let cache = Some(text).filter(|it| !it.is_empty()).map(|it| IgnoreCache::parse(it));
+            jail.ignore_cache = cache.transpose().map_err(|it| Refusal::Failed(it.to_string()))?;
         }
         JailChange::PrefRegex(text) => {
             jail.filter.prefregex = Some(text.clone()).filter(|it| !it.is_empty());
@@ -134,13 +165,35 @@ pub(crate) fn set(jail: &mut Jail, change: &JailChange) -> Result<(), Refusal> {
         JailChange::DelFailRegex(n) => delete(&mut jail.filter.failregex, *n)?,
         JailChange::DelIgnoreRegex(n) => delete(&mut jail.filter.ignoreregex, *n)?,
         JailChange::DatePattern(text) => jail.filter.datepattern = Some(text.clone()),
-        JailChange::UseDns(text) => jail.filter.usedns = Some(text.to_ascii_lowercase()),
+        JailChange::UseDns(text) => jail.filter.usedns = Some(use_dns(text)),
         JailChange::LogTimeZone(text) => jail.filter.logtimezone = Some(text.clone()),
         JailChange::MaxLines(n) => jail.filter.maxlines = Some(*n),
         JailChange::FindTime(text) => jail.find_time = SignedDuration::from_secs(seconds(text)?),
         JailChange::MaxRetry(n) => jail.max_retry = *n,
         JailChange::MaxMatches(n) => jail.max_matches = *n,
         JailChange::BanTime(text) => jail.ban_time = BanTime::from(seconds(text)?),
+        JailChange::BanTimeExtra { option, value } => {
+            let option = format!("bantime.{option}");
+            if !INCREMENT.contains(&option.as_str()) {
+                return refuse(format!("`{option}` is none of {}", INCREMENT.join(", ")));
+            }
+            jail.options.insert(option, value.clone());
+            let increment = Increment::of(&jail.options);
+            jail.increment = increment.map_err(|error| Refusal::Failed(error.to_string()))?;
+        }
+        JailChange::AddAction(name) if jail.actions.iter().any(|it| it.act_name == *name) => {
+            return refuse(format!("action `{name}` is there already"));
+        }
+        JailChange::AddAction(name) => jail.actions.push(Action {
+            name: name.clone(),
+            act_name: name.clone(),
+            options: BTreeMap::new(),
+            known: BTreeMap::new(),
+        }),
+        JailChange::DelAction(name) => {
+            let at = jail.actions.iter().position(|it| it.act_name == *name);
+            jail.actions.remove(at.ok_or_else(|| no_action(name))?);
+        }
         JailChange::Action { name, property, value } => {
             let found = jail.actions.iter_mut().find(|it| it.act_name == *name);
             let action = found.ok_or_else(|| no_action(name))?;
@@ -148,6 +201,12 @@ pub(crate) fn set(jail: &mut Jail, change: &JailChange) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// `usedns`; what it does not know is `no`, as in fail2ban.
+fn use_dns(text: &str) -> String {
+    let text = text.to_ascii_lowercase();
+    if ["yes", "warn", "no", "raw"].contains(&text.as_str()) { text } else { "no".to_owned() }
 }
 
 fn refuse<T>(why: String) -> Result<T, Refusal> {
@@ -204,10 +263,18 @@ fn no_action(name: &str) -> Refusal {
 
 /// The pattern and fail2ban's name for it; none where the default dates are looked for.
 fn date_pattern(pattern: Option<&str>) -> Value {
-    match pattern {
-        // A pattern in braces stands for several.
-        Some(pattern) if !pattern.contains(['{', '\n']) => json!([pattern, in_words(pattern)]),
-        _ => json!([null, DEFAULT_DATES]),
+    let Some(pattern) = pattern else { return json!([null, DEFAULT_DATES]) };
+    let (anchor, name) = match pattern.strip_prefix('^') {
+        Some(rest) => ("{^LN-BEG}", rest),
+        None => ("", pattern),
+    };
+    if let Some(name) = NAMED_DATES.iter().find(|it| it.eq_ignore_ascii_case(name)) {
+        return json!([null, format!("{anchor}{name}")]);
+    }
+    // A pattern in braces stands for several.
+    match pattern.contains(['{', '\n']) {
+        false => json!([pattern, in_words(pattern)]),
+        true => json!([null, DEFAULT_DATES]),
     }
 }
 

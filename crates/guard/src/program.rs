@@ -28,4 +28,11 @@ pub trait Program: Debug + Send + Sync {
 
     /// Opens the log's file anew, after a rotation; returns fail2ban's word for what was done.
     fn flush_logs(&self) -> &'static str;
+
+    /// Asks the program to end in order.
+    ///
+    /// # Errors
+    ///
+    /// Says why it cannot be asked.
+    fn stop(&self) -> Result<(), String>;
 }

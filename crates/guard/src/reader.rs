@@ -76,10 +76,10 @@ impl UseDns {
     pub(crate) fn read(word: Option<&str>) -> Self {
         match word.map(str::to_ascii_lowercase).as_deref() {
             Some("yes") => Self::Yes { warn: false },
-            Some("no") => Self::No,
             Some("raw") => Self::Raw,
-            // fail2ban's default, and what it falls back to.
-            _ => Self::Yes { warn: true },
+            Some("warn") | None => Self::Yes { warn: true },
+            // What fail2ban falls back to.
+            Some(_) => Self::No,
         }
     }
 }

@@ -102,10 +102,12 @@ impl Roster {
             None => tracing::info!(target: "fail2ban.server", "Reload all jails"),
         }
         let named = |name: &str| how.jail.as_ref().is_none_or(|jail| jail == name);
-        let names = || ready.iter().map(|(it, _)| it.jail.name.clone()).filter(|it| named(it));
+        let standing = state.members.iter().map(|it| it.jail.name.clone()).filter(|it| named(it));
+        let names = ready.iter().map(|(it, _)| it.jail.name.clone()).filter(|it| named(it));
         let reform = Reform {
-            restarted: if how.restart { names().collect() } else { Vec::new() },
-            unbanned: if how.unban { names().collect() } else { Vec::new() },
+            restarted: if how.restart { names.collect() } else { Vec::new() },
+            // Those that leave are unbanned, too.
+            unbanned: if how.unban { standing.collect() } else { Vec::new() },
             // What keeps jails from starting is mended.
             disabled: how.jail.is_none().then(Vec::new),
             is_reload: true,

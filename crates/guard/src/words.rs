@@ -96,8 +96,12 @@ pub(crate) fn say(action: &Action, calendar: &mut Calendar) {
             let subject = Clean(subject);
             tracing::info!(target: "fail2ban.actions", notice = true, "[{jail}] Unban {subject}");
         }
-        // Told to the operator who asked; a decoy's jail that is gone is not worth a line each.
-        Action::NotBanned { .. } | Action::NoSuchJail { .. } => {}
+        // Told to the operator who asked.
+        Action::NotBanned { subject } => {
+            tracing::debug!(target: "fail2ban.actions", "{} is not banned", Clean(subject));
+        }
+        // A decoy's jail that is gone is not worth a line each.
+        Action::NoSuchJail { .. } => {}
     }
 }
 

@@ -50,6 +50,10 @@ impl Program for Configured {
     fn flush_logs(&self) -> &'static str {
         "flushed"
     }
+
+    fn stop(&self) -> Result<(), String> {
+        Err("nobody ends this one".to_owned())
+    }
 }
 
 /// A guard whose configuration can be changed.

@@ -30,7 +30,7 @@ use jiff::SignedDuration;
 use crate::event::BanTime;
 use crate::increment::Increment;
 
-pub use action::Action;
+pub use action::{Action, is_true};
 pub use filter::Filter;
 pub use ignore_cache::{IgnoreCache, IgnoreCacheError};
 pub use nearest::nearest;

@@ -4,9 +4,12 @@
 //! a formula or a list of multipliers with the number of earlier bans, up to `maxtime`, and gets up to
 //! `rndtime` on top. Each failure of whoever was banned before counts for several.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 
+use crate::config::duration;
 use crate::config::expression::{ExpressionError, evaluate};
+use crate::config::is_true;
 use crate::event::BanTime;
 
 /// The formula where none is given.
@@ -61,6 +64,9 @@ pub enum IncrementError {
     /// `bantime.multipliers`.
     #[error("`bantime.multipliers = {0}` is no list of whole numbers with spaces between them")]
     Multipliers(String),
+    /// `bantime.maxtime` or `bantime.rndtime`.
+    #[error("`{0} = {1}` is no time: {2}; write seconds, or `1d 12h 30m`")]
+    Time(&'static str, String, ExpressionError),
 }
 
 impl IncrementError {
@@ -70,11 +76,42 @@ impl IncrementError {
             Self::Formula(_) => "bantime.formula",
             Self::Factor(_) => "bantime.factor",
             Self::Multipliers(_) => "bantime.multipliers",
+            Self::Time(option, ..) => option,
         }
     }
 }
 
 impl Increment {
+    /// What a jail's options say; nothing where ban times do not grow.
+    ///
+    /// # Errors
+    ///
+    /// Names the option that has no meaning.
+    pub fn of(options: &BTreeMap<String, String>) -> Result<Option<Self>, IncrementError> {
+        let text = |option: &str| options.get(option).map(String::as_str);
+        let is_on = |option: &str| text(option).is_some_and(is_true);
+        let seconds = |option: &'static str| {
+            let text = text(option).filter(|text| !text.is_empty());
+            let seconds = text.map(|text| {
+                duration::seconds(text)
+                    .map_err(|error| IncrementError::Time(option, text.to_owned(), error))
+            });
+            seconds.transpose()
+        };
+        if !is_on("bantime.increment") {
+            return Ok(None);
+        }
+        let written = Written {
+            formula: text("bantime.formula"),
+            multipliers: text("bantime.multipliers"),
+            factor: text("bantime.factor"),
+            max_seconds: seconds("bantime.maxtime")?,
+            random_seconds: seconds("bantime.rndtime")?,
+            overall: is_on("bantime.overalljails"),
+        };
+        Self::new(written).map(Some)
+    }
+
     /// Gives the options their meaning.
     ///
     /// # Errors

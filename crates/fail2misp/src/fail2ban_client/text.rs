@@ -10,6 +10,7 @@ pub(crate) fn of(words: &[&str], value: &Value) -> String {
     match words {
         ["ping", ..] => format!("Server replied: {}", plain(value)),
         ["start", _] => "Jail started".to_owned(),
+        ["stop"] => "Shutdown successful".to_owned(),
         ["stop", _] => "Jail stopped".to_owned(),
         ["flushlogs"] => format!("logs: {}", plain(value)),
         ["echo", ..] => joined(value, " "),

@@ -77,7 +77,7 @@ impl Action {
 }
 
 /// fail2ban's reading of a yes or no: what is no yes is a no.
-pub(super) fn is_true(text: &str) -> bool {
+pub fn is_true(text: &str) -> bool {
     ["1", "on", "true", "yes"].iter().any(|yes| text.eq_ignore_ascii_case(yes))
 }
 

@@ -6,19 +6,20 @@ use std::rc::Rc;
 
 use jiff::SignedDuration;
 
-use super::action::{self, is_true};
+use super::action;
 use super::definition::Definition;
 use super::document::{Document, INCLUDES, Library};
 use super::filter::{self, FILTER_OPTIONS, Filter, FilterError};
 use super::ini::{DEFAULT, Value};
 use super::interpolate::{Scope, Vars, reference};
+use super::is_true;
 use super::options::{self, Item};
 use super::{
     Action, Backend, Fault, IgnoreCache, Jail, LogPath, Place, WithoutLogs, duration, misspelt,
     nearest,
 };
 use crate::event::BanTime;
-use crate::increment::{Increment, Written};
+use crate::increment::Increment;
 
 /// The options of a jail that fail2ban itself understands, beside those of its filter.
 const JAIL_OPTIONS: [&str; 24] = [
@@ -543,26 +544,8 @@ impl Reader<'_> {
     }
 
     fn increment(&mut self, options: &BTreeMap<String, String>) -> Option<Increment> {
-        let is_on = |option: &str| options.get(option).is_some_and(|text| is_true(text));
-        if !is_on("bantime.increment") {
-            return None;
-        }
-        let text = |option: &str| options.get(option).map(String::as_str);
-        let written = Written {
-            formula: text("bantime.formula"),
-            multipliers: text("bantime.multipliers"),
-            factor: text("bantime.factor"),
-            max_seconds: self.seconds("bantime.maxtime", options),
-            random_seconds: self.seconds("bantime.rndtime", options),
-            overall: is_on("bantime.overalljails"),
-        };
-        match Increment::new(written) {
-            Ok(increment) => Some(increment),
-            Err(error) => {
-                self.refuse(error.option(), error.to_string());
-                None
-            }
-        }
+        let increment = Increment::of(options);
+        increment.map_err(|error| self.refuse(error.option(), error.to_string())).ok().flatten()
     }
 
     fn find_time(&mut self, options: &BTreeMap<String, String>) -> SignedDuration {
