@@ -9,6 +9,7 @@ use control::guard::{DisabledJail, GuardAnswer, GuardRequest};
 use jail::Failure;
 use jail::judge::Reading;
 
+use crate::mark::Progress;
 use crate::reader::Batch;
 use crate::ready::Ready;
 
@@ -17,8 +18,8 @@ use crate::ready::Ready;
 pub(crate) enum Event {
     /// Lines of a log were looked at.
     Read(Batch),
-    /// A file is followed, for these sources and their jails.
-    Followed { path: PathBuf, sources: Vec<(usize, String)> },
+    /// A file is followed, for these sources and their jails; from where, if it was not before.
+    Followed { path: PathBuf, sources: Vec<(usize, String)>, begin: Option<Progress> },
     /// The pattern of a jail's source names no file yet.
     Awaited { source: usize, jail: String, pattern: String },
     /// A file cannot be followed, for these sources and their jails.

@@ -6,11 +6,14 @@
 //!
 //! - Renamed (logrotate's default): the file is read to its end before its successor is opened,
 //!   and for `RETIRED_FOR` longer, because its writer may not have noticed yet.
-//! - Copied and truncated: seen by its size, and by its first bytes where it has grown again.
+//! - Copied and truncated: seen by its size, and by its first bytes where it has grown again; what was
+//!   written before is read in the copy.
+//! - Renamed to what a pattern names, too: read on there, and not once more.
 //! - Missing, deleted, made again, matched by a pattern only later: waited for.
 //! - Rotated while guard was down: the rest of the old file is found by its number and read first.
 
 mod file;
+mod kin;
 mod lines;
 mod pattern;
 mod rotated;
@@ -75,7 +78,7 @@ type Tell<'a> = &'a mut dyn FnMut(News<'_>) -> ControlFlow<()>;
 pub struct Source {
     /// The path, or a pattern of paths.
     pub pattern: String,
-    /// Whether only what is written from now on counts.
+    /// Whether of a file that is there only what is written from now on counts.
     pub from_end: bool,
     /// Whether to look again and again and not to wait for the kernel's word.
     pub polled: bool,
@@ -90,6 +93,8 @@ pub enum News<'a> {
         path: &'a Path,
         /// The sources, by their number, whose pattern names it.
         sources: &'a [usize],
+        /// Where reading begins; `None` where it goes on, or has no place to go back to.
+        begin: Option<Mark>,
     },
     /// The pattern of this source names no file yet.
     Awaited {
@@ -190,12 +195,18 @@ pub struct Follower {
     awaited: BTreeSet<usize>,
     /// Whether the sources were replaced, and who reads the files is to be told anew.
     renamed: bool,
+    /// Whether a log was opened by a link, which may lead to a folder that is not watched yet.
+    relinked: bool,
 }
 
 /// One path that is followed.
 #[derive(Debug)]
 struct Log {
     sources: Vec<usize>,
+    /// Whether it was there when its follower began.
+    is_old: bool,
+    /// Whether a file of this name was ever opened.
+    is_begun: bool,
     open: Option<Open>,
     /// What is read before the open file, and for some time longer.
     retired: Vec<Retired>,
@@ -251,6 +262,7 @@ impl Follower {
             watches: Watches::new()?,
             awaited: BTreeSet::new(),
             renamed: false,
+            relinked: false,
         })
     }
 
@@ -281,6 +293,7 @@ impl Follower {
         if self.look_around(tell).is_break() {
             return Ok(());
         }
+        self.logs.values_mut().for_each(|log| log.is_old = true);
         let mut due: BTreeSet<PathBuf> = self.logs.keys().cloned().collect();
         let (mut looked, mut polled) = (Instant::now(), Instant::now());
         loop {
@@ -293,16 +306,18 @@ impl Follower {
                 }
             }
             due = unfinished;
-            let wait = if due.is_empty() { self.patience() } else { Duration::ZERO };
+            let is_idle = due.is_empty() && !self.relinked;
+            let wait = if is_idle { self.patience() } else { Duration::ZERO };
             let streams = self.logs.values().filter_map(|log| log.open.as_ref());
             let streams = streams.filter(|it| it.is_stream).map(|it| &it.file);
             if self.watches.wait(stop, streams, wait)? {
                 return Ok(());
             }
             due.extend(self.streams());
-            let Told { touched, others, look_around } = self.watches.told()?;
+            let Told { touched, others, mut look_around } = self.watches.told()?;
             due.extend(touched);
-            if look_around || looked.elapsed() >= RECHECK {
+            look_around |= std::mem::take(&mut self.relinked);
+            if look_around || looked.elapsed() >= self.recheck() {
                 looked = Instant::now();
                 if self.look_around(tell).is_break() {
                     return Ok(());
@@ -318,7 +333,13 @@ impl Follower {
 
     /// How long to wait for the kernel's word.
     fn patience(&self) -> Duration {
-        if self.unwatched().next().is_some() { POLL } else { RECHECK }
+        if self.unwatched().next().is_some() { POLL } else { self.recheck() }
+    }
+
+    /// How long after a look around another one is due.
+    fn recheck(&self) -> Duration {
+        let is_blind = self.watches.failed || self.sources.iter().any(|it| it.polled);
+        if is_blind { POLL } else { RECHECK }
     }
 
     /// The logs that the kernel may tell nothing of, or not by their name.
@@ -390,33 +411,30 @@ impl Follower {
         }
         if std::mem::take(&mut self.renamed) {
             for (path, log) in self.logs.iter().filter(|(_, log)| log.open.is_some()) {
-                tell(News::Followed { path, sources: &log.sources })?;
+                tell(News::Followed { path, sources: &log.sources, begin: None })?;
             }
         }
         // A file of a pattern that is gone for good leaves nothing behind.
         self.logs.retain(|path, log| {
             log.open.is_some() || !log.retired.is_empty() || path.symlink_metadata().is_ok()
         });
-        let targets = self.logs.keys().filter_map(|path| pattern::target_of_links(path));
-        folders.extend(targets.filter_map(|target| target.parent().map(Path::to_owned)));
         ControlFlow::Continue(folders)
     }
 
-    /// Where each log lies, by its own path and after its links.
+    /// Where each log lies, by its own path and by its links.
     fn places(&self) -> Vec<(PathBuf, PathBuf)> {
-        let own = self.logs.keys().map(|path| (path.clone(), path.clone()));
-        let linked = self
-            .logs
-            .keys()
-            .filter_map(|path| Some((pattern::target_of_links(path)?, path.clone())));
-        own.chain(linked).collect()
+        let places = |path: &PathBuf| {
+            let all = std::iter::once(path.clone()).chain(pattern::links(path));
+            all.map(|place| (place, path.clone())).collect::<Vec<_>>()
+        };
+        self.logs.keys().flat_map(places).collect()
     }
 
     /// Does what is to be done about one log, until there is nothing or lines were read; tells
     /// whether there may be more.
     fn attend(&mut self, path: &Path, tell: Tell<'_>) -> ControlFlow<(), bool> {
-        let Some(log) = self.logs.get_mut(path) else { return ControlFlow::Continue(false) };
         loop {
+            let Some(log) = self.logs.get_mut(path) else { return ControlFlow::Continue(false) };
             log.attend_retired(path, tell)?;
             let step = match log.look(path) {
                 Ok((state, seen)) => {
@@ -431,17 +449,8 @@ impl Follower {
             match step {
                 Step::Idle => return ControlFlow::Continue(false),
                 Step::Open => {
-                    let from_end = log.sources.iter().all(|&it| self.sources[it].from_end);
-                    let mark = self.marks.remove(path);
-                    match log.open(path, mark, from_end) {
-                        Ok(()) => {
-                            tell(News::Followed { path, sources: &log.sources })?;
-                            log.begin(path, tell)?;
-                        }
-                        Err(error) => {
-                            log.complain(path, &error, tell)?;
-                            return ControlFlow::Continue(false);
-                        }
+                    if !self.open(path, tell)? {
+                        return ControlFlow::Continue(false);
                     }
                 }
                 Step::Read { from, to } => {
@@ -450,7 +459,11 @@ impl Follower {
                 }
                 Step::Restart => {
                     tell(News::Rotated { path, how: "it was overwritten" })?;
+                    let reading = log.reading;
                     if let Some(open) = &mut log.open {
+                        let copy = open.mark(path).and_then(|mark| rest_of(&mark));
+                        let copy = copy.map(|it| Open { is_new: false, ..it });
+                        log.retired.extend(copy.map(|it| Retired::new(it, reading)));
                         open.restart();
                     }
                 }
@@ -463,12 +476,30 @@ impl Follower {
             }
         }
     }
+
+    /// Opens what a path names now; tells whether that came to anything.
+    fn open(&mut self, path: &Path, tell: Tell<'_>) -> ControlFlow<(), bool> {
+        let Some(found) = self.found(path) else { return ControlFlow::Continue(false) };
+        let Some(log) = self.logs.get_mut(path) else { return ControlFlow::Continue(false) };
+        let from_end = log.sources.iter().all(|&it| self.sources[it].from_end);
+        if let Err(error) = log.open(path, found.mark.as_ref(), from_end) {
+            self.marks.extend(found.mark.map(|it| (path.to_owned(), it)));
+            log.complain(path, &error, tell)?;
+            return ControlFlow::Continue(false);
+        }
+        log.retired.retain(|it| !found.of_others.contains(&it.open.id));
+        self.relinked |= path.is_symlink();
+        log.begin(path, found.is_new, tell)?;
+        ControlFlow::Continue(true)
+    }
 }
 
 impl Log {
     fn new() -> Self {
         Self {
             sources: Vec::new(),
+            is_old: false,
+            is_begun: false,
             open: None,
             retired: Vec::new(),
             adrift: false,
@@ -498,14 +529,14 @@ impl Log {
         Ok((State::Reading { file: open.id, done: open.done }, seen))
     }
 
-    fn open(&mut self, path: &Path, mark: Option<Mark>, from_end: bool) -> io::Result<()> {
+    fn open(&mut self, path: &Path, mark: Option<&Mark>, from_end: bool) -> io::Result<()> {
         let mut open = Open::new(path)?;
         match mark {
-            Some(mark) if open.is_the_one_of(&mark)? => open.done = mark.offset,
+            Some(mark) if open.is_the_one_of(mark)? => open.done = mark.offset,
             Some(mark) => {
-                self.retired.extend(rest_of(&mark).map(|it| Retired::new(it, self.reading)))
+                self.retired.extend(rest_of(mark).map(|it| Retired::new(it, self.reading)))
             }
-            None if from_end && self.reading == Reading::CatchingUp => {
+            None if from_end && self.is_old && !self.is_begun => {
                 open.done = open.file.metadata()?.len();
                 self.reading = Reading::InOperation;
             }
@@ -515,25 +546,35 @@ impl Log {
         self.retired.extend(missed.into_iter().map(|it| Retired::new(it, Reading::CatchingUp)));
         open.learn_head()?;
         self.open = Some(open);
+        self.is_begun = true;
         self.trouble = None;
         Ok(())
     }
 
-    /// Has whoever listens choose where the files begin that were just opened, and shows it what
-    /// comes before.
-    fn begin(&mut self, path: &Path, tell: Tell<'_>) -> ControlFlow<()> {
+    /// Has whoever listens choose where the files begin that were just opened, tells of the last of
+    /// them, and shows what comes before; `is_new` where nobody remembers how far the log was read.
+    fn begin(&mut self, path: &Path, is_new: bool, tell: Tell<'_>) -> ControlFlow<()> {
         let sources = &self.sources;
         let retired = self.retired.iter_mut().map(|it| (&mut it.open, it.reading));
         let all = retired.chain(self.open.as_mut().map(|it| (it, self.reading)));
-        for (open, reading) in all.filter(|(it, _)| it.is_new && !it.is_stream) {
-            open.is_new = false;
+        let mut new: Vec<_> = all.filter(|(it, _)| it.is_new && !it.is_stream).collect();
+        for (open, reading) in &mut new {
             // What cannot be looked at now is read from where it was left, and then says why.
             if let Ok(size) = open.size()
-                && reading == Reading::CatchingUp
+                && *reading == Reading::CatchingUp
             {
                 let (file, begin) = (&open.file, &mut open.done);
                 tell(News::Opened { sources, file, size, begin })?;
             }
+        }
+        // Remembered at once, it is not read from another place after a crash.
+        let begin = new.last_mut().filter(|_| is_new).and_then(|(open, _)| {
+            open.learn_head().ok()?;
+            open.mark(path)
+        });
+        tell(News::Followed { path, sources, begin })?;
+        for (open, _) in new {
+            open.is_new = false;
             if open.done > 0
                 && let Ok(whole) = open.recall()
             {

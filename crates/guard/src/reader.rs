@@ -219,7 +219,7 @@ impl Reader {
                 let progress = mark.map(Progress::File);
                 Event::Read(Batch { failures, reading, progress, read, counted, more })
             }
-            News::Followed { path, sources } => {
+            News::Followed { path, sources, begin } => {
                 let eyes = distinct(sources.iter().filter_map(|&it| self.eyes.get(it)));
                 // A file that is opened again goes on with what its filters remember.
                 match self.scanners.get(path) {
@@ -228,7 +228,8 @@ impl Reader {
                         self.scanners.insert(path.to_owned(), Scanners::new(eyes, &self.clock));
                     }
                 }
-                Event::Followed { path: path.to_owned(), sources: self.jails(sources) }
+                let (path, sources) = (path.to_owned(), self.jails(sources));
+                Event::Followed { path, sources, begin: begin.map(Progress::File) }
             }
             News::Awaited { source, pattern } => match self.eyes.get(source) {
                 Some(eye) => {

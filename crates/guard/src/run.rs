@@ -186,6 +186,8 @@ pub(crate) struct Run {
     /// How far each source was read since it was remembered last.
     marks: HashMap<String, Progress>,
     marked: Instant,
+    /// Whether some of them are not to wait for others.
+    marks_are_due: bool,
     looked: Instant,
     /// Whether somebody who is banned goes on failing.
     suspicious: bool,
@@ -244,6 +246,7 @@ impl Run {
             failing: BTreeSet::new(),
             marks: HashMap::new(),
             marked: now,
+            marks_are_due: false,
             looked: now,
             suspicious: false,
             had_much: false,
@@ -398,7 +401,11 @@ impl Run {
                     self.marks.insert(progress.source(), progress);
                 }
             }
-            Event::Followed { path, sources } => {
+            Event::Followed { path, sources, begin } => {
+                if let Some(begin) = begin {
+                    self.marks.insert(begin.source(), begin);
+                    self.marks_are_due = true;
+                }
                 for (source, jail) in sources {
                     let Some(post) = self.post_mut(&jail) else { continue };
                     let awaited = post.awaited.remove(&source);

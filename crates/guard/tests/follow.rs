@@ -226,6 +226,37 @@ fn copied_and_truncated() {
 }
 
 #[test]
+fn what_was_written_before_a_copy_is_truncated_is_read_in_the_copy() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), "one\n"));
+    log.reads(&["one"]);
+    let rotate = |folder: &Path, n: u32| {
+        fs::copy(folder.join("log"), folder.join(format!("log.{n}"))).unwrap();
+        File::options().write(true).open(folder.join("log")).unwrap().set_len(0).unwrap();
+    };
+    // While nobody reads.
+    let (folder, mark) = log.end();
+    append(&folder.path().join("log"), "two\n");
+    rotate(folder.path(), 2);
+    append(&folder.path().join("log"), "three\n");
+    rotate(folder.path(), 1);
+    append(&folder.path().join("log"), "four\n");
+    // Faster than anybody reads.
+    let gate = Arc::new(Mutex::new(()));
+    let (held, pattern) = (Arc::clone(&gate), folder.path().join("log").display().to_string());
+    let source = Source { pattern, from_end: false, polled: false };
+    let mut log = Following::of(folder, source, mark, move || drop(held.lock().unwrap()));
+    log.reads(&["two", "three", "four"]);
+    let closed = gate.lock().unwrap();
+    log.write("log", "five\n");
+    log.write("log", "six\n");
+    rotate(log.folder.path(), 0);
+    log.write("log", "seven\n");
+    drop(closed);
+    log.reads(&["five", "six", "seven"]);
+    log.end();
+}
+
+#[test]
 fn truncated_and_grown_again_past_the_old_end() {
     let mut log = Following::new("log", |it| append(&it.join("log"), "one\n"));
     log.reads(&["one"]);
@@ -291,6 +322,78 @@ fn through_a_link() {
 }
 
 #[test]
+fn links_that_lead_elsewhere_by_and_by() {
+    // As a container's log: a link to a link, and nothing where they lead when it begins.
+    let mut log = Following::new("containers/*.log", |it| {
+        fs::create_dir(it.join("containers")).unwrap();
+        symlink("../pods/first", &it.join("containers/web.log"));
+    });
+    log.is_told("awaits 0");
+    fs::create_dir(log.path("pods")).unwrap();
+    symlink("../files/first", &log.path("pods/first"));
+    fs::create_dir(log.path("files")).unwrap();
+    log.write("files/first", "one\n");
+    log.reads(&["one"]);
+    log.write("files/first", "two\n");
+    log.reads(&["two"]);
+    fs::create_dir(log.path("others")).unwrap();
+    log.write("others/second", "three\n");
+    symlink("../others/second", &log.path("pods/first"));
+    log.reads(&["three"]);
+    log.write("others/second", "four\n");
+    log.reads(&["four"]);
+    log.write("files/third", "");
+    symlink("../files/third", &log.path("pods/first"));
+    log.write("others/second", "five, late\n");
+    log.reads(&["five, late"]);
+    log.write("files/third", "six\n");
+    log.reads(&["six"]);
+    log.end();
+}
+
+#[test]
+fn a_folder_that_is_another_one_by_and_by() {
+    let mut log = Following::new("current/logs/log", |it| {
+        fs::create_dir_all(it.join("release-1/logs")).unwrap();
+        append(&it.join("release-1/logs/log"), "one\n");
+        symlink("release-1", &it.join("current"));
+    });
+    log.reads(&["one"]);
+    fs::create_dir_all(log.path("release-2/logs")).unwrap();
+    log.write("release-2/logs/log", "two\n");
+    symlink("release-2", &log.path("current"));
+    log.reads(&["two"]);
+    log.write("release-2/logs/log", "three\n");
+    log.reads(&["three"]);
+    log.end();
+}
+
+/// Makes a link, or turns one, in one step.
+fn symlink(target: &str, link: &Path) {
+    let new = link.with_extension("new");
+    std::os::unix::fs::symlink(target, &new).unwrap();
+    fs::rename(new, link).unwrap();
+}
+
+#[test]
+fn a_file_of_several_names_is_read_once() {
+    let mut log = Following::new("*.log", |it| {
+        append(&it.join("web.log"), "one\n");
+        symlink("web.log", &it.join("current.log"));
+    });
+    log.reads(&["one"]);
+    for n in 0..3 {
+        let late = File::options().append(true).open(log.path("web.log")).unwrap();
+        log.rename("web.log", &format!("web-{n}.log"));
+        writeln!(&late, "late {n}").unwrap();
+        log.reads(&[&format!("late {n}")]);
+        log.write("web.log", &format!("new {n}\n"));
+        log.reads(&[&format!("new {n}")]);
+    }
+    log.end();
+}
+
+#[test]
 fn what_is_no_file_is_said_once() {
     let mut log = Following::new("log", |it| fs::create_dir(it.join("log")).unwrap());
     let path = log.path("log").display().to_string();
@@ -342,9 +445,10 @@ fn rotated_while_it_was_down() {
 fn by_looking_again_and_again() {
     let folder = tempfile::tempdir().unwrap();
     let pattern = folder.path().join("log").display().to_string();
-    append(&folder.path().join("log"), "one\n");
     let source = Source { pattern, from_end: false, polled: true };
     let mut log = Following::of(folder, source, None, || {});
+    log.is_told("awaits 0");
+    log.write("log", "one\n");
     log.reads(&["one"]);
     log.write("log", "two\n");
     log.rename("log", "log.1");
@@ -353,6 +457,56 @@ fn by_looking_again_and_again() {
     fs::remove_file(log.path("log")).unwrap();
     log.write("log", "four\n");
     log.reads(&["four"]);
+    log.end();
+}
+
+#[test]
+fn from_its_end_is_read_only_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    append(&folder.path().join("a.log"), "old\n");
+    let pattern = folder.path().join("*.log").display().to_string();
+    let source = Source { pattern, from_end: true, polled: false };
+    let mut log = Following::of(folder, source, None, || {});
+    log.is_told("follows a.log");
+    log.write("a.log", "one\n");
+    log.reads(&["one"]);
+    log.write("new", "two\n");
+    log.rename("new", "b.log");
+    log.reads(&["two"]);
+    log.end();
+}
+
+/// Set where the kernel watches no folder more.
+const UNWATCHED: &str = "FAIL2MISP_TEST_UNWATCHED";
+
+#[test]
+fn where_the_kernel_does_not_watch_it_is_looked_again_and_again() {
+    if std::env::var_os(UNWATCHED).is_none() {
+        // The limit of a user namespace is nobody else's.
+        let limited = "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$0\" --exact \
+             where_the_kernel_does_not_watch_it_is_looked_again_and_again";
+        let test = std::env::current_exe().unwrap();
+        let mut child = std::process::Command::new("unshare");
+        child.args(["-r", "sh", "-c", limited]).arg(test).env(UNWATCHED, "1");
+        let output = child.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let mut log = Following::new("*.log", |_| {});
+    log.is_told("awaits 0");
+    match log.heard.recv_timeout(PATIENCE).unwrap() {
+        Heard::Told(note) => assert!(note.contains("max_user_watches"), "{note}"),
+        other => panic!("{other:?}"),
+    }
+    log.write("a.log", "one\n");
+    log.is_told("follows a.log");
+    log.reads(&["one"]);
+    log.write("b.log", "two\n");
+    log.is_told("follows b.log");
+    log.reads(&["two"]);
+    log.write("a.log", "three\n");
+    log.reads(&["three"]);
     log.end();
 }
 

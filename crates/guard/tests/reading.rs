@@ -7,9 +7,10 @@ mod host;
 mod jails;
 
 use std::fmt::Write as _;
+use std::fs;
 use std::time::Duration;
 
-use host::{Host, eventually, stop};
+use host::{Host, eventually, kill, stop};
 use jail::config::Jail;
 use jail::{Ban, BanTime};
 use jiff::{SignedDuration, Timestamp};
@@ -128,6 +129,47 @@ fn filters_remember_over_a_restart_what_a_connection_said() {
     host.bans(&[("sshd", "203.0.113.1")]);
     let log = host.client().bans_since(0, 9, Duration::ZERO).unwrap();
     assert_eq!(log.bans[0].ban.n_failures, 3); // that of the last life among them, once
+    stop(guard);
+}
+
+#[test]
+fn a_first_start_that_is_killed_is_gone_on_with() {
+    let host = Host::new();
+    host.fail("sshd", "203.0.113.1", 3);
+    let jail = || {
+        let mut jail = host.jail("sshd");
+        jail.log_paths[0].from_end = true;
+        jail
+    };
+    let guard = host.start(vec![jail()]);
+    eventually("it is followed", || host.status().jails[0].files.len() == 1);
+    kill(guard);
+    host.fail("sshd", "203.0.113.2", 3);
+    let guard = host.start(vec![jail()]);
+    host.bans(&[("sshd", "203.0.113.2")]);
+    stop(guard);
+}
+
+#[test]
+fn a_log_that_is_renamed_to_what_its_pattern_names_counts_once() {
+    let host = Host::new();
+    let start = || host.start(vec![jails::jail("web", &host.path("web*.log"))]);
+    let n_failed = || host.status().jails.iter().map(|it| it.total_failed).sum::<u64>();
+    let fail = |file| host.fail(file, "203.0.113.1", 1);
+    fail("web");
+    let guard = start();
+    eventually("it is counted", || n_failed() == 1);
+    fs::rename(host.path("web.log"), host.path("web-1.log")).unwrap();
+    fail("web-1");
+    eventually("it is counted", || n_failed() == 2);
+    stop(guard);
+    // And while nobody looks.
+    fs::rename(host.path("web-1.log"), host.path("web-2.log")).unwrap();
+    fail("web-2");
+    let guard = start();
+    host.bans(&[("web", "203.0.113.1")]);
+    let log = host.client().bans_since(0, 9, Duration::ZERO).unwrap();
+    assert_eq!((log.bans[0].ban.n_failures, n_failed()), (3, 1));
     stop(guard);
 }
 

@@ -7,6 +7,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// Links that are gone along for one path at most: as many as the kernel does.
+const MAX_LINKS: usize = 40;
+
 /// What a pattern names at one moment.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub(super) struct Named {
@@ -28,16 +31,16 @@ pub(super) fn look(pattern: &str) -> Named {
 fn descend(folder: PathBuf, parts: &[&str], named: &mut Named) {
     let Some((part, rest)) = parts.split_first() else { return };
     if !has_wildcard(part) {
-        let path = folder.join(part);
-        if rest.is_empty() {
-            if path.exists() {
-                named.files.push(path);
-            }
+        let (path, is_last) = (folder.join(part), rest.is_empty());
+        let is_folder = path.is_dir();
+        // A link to a folder may lead to another one later.
+        if is_last || !is_folder || path.is_symlink() {
             named.folders.push(folder);
-        } else if path.is_dir() {
+        }
+        if is_last {
+            named.add(path);
+        } else if is_folder {
             descend(path, rest, named);
-        } else {
-            named.folders.push(folder);
         }
         return;
     }
@@ -52,10 +55,23 @@ fn descend(folder: PathBuf, parts: &[&str], named: &mut Named) {
     matching.sort();
     named.folders.push(folder);
     if rest.is_empty() {
-        named.files.extend(matching.into_iter().filter(|path| path.exists()));
+        matching.into_iter().for_each(|path| named.add(path));
     } else {
         for path in matching.into_iter().filter(|path| path.is_dir()) {
             descend(path, rest, named);
+        }
+    }
+}
+
+impl Named {
+    /// Adds a file, or the link to one that is not there yet.
+    fn add(&mut self, path: PathBuf) {
+        for place in links(&path) {
+            let folder = place.ancestors().skip(1).find(|it| it.is_dir());
+            self.folders.extend(folder.map(Path::to_owned));
+        }
+        if path.exists() {
+            self.files.push(path);
         }
     }
 }
@@ -65,9 +81,15 @@ pub(super) fn has_wildcard(pattern: &str) -> bool {
     pattern.contains(['*', '?', '['])
 }
 
-/// Where a path leads after its links, if it leads anywhere else.
-pub(super) fn target_of_links(path: &Path) -> Option<PathBuf> {
-    fs::canonicalize(path).ok().filter(|target| target != path)
+/// The places that a path leads to, one after the other, where it is a link; nothing need be there.
+pub(super) fn links(path: &Path) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = Vec::new();
+    while places.len() < MAX_LINKS {
+        let place = places.last().map_or(path, PathBuf::as_path);
+        let Ok(target) = fs::read_link(place) else { break };
+        places.push(place.parent().unwrap_or(Path::new("/")).join(target));
+    }
+    places
 }
 
 fn matches(pattern: &[u8], name: &[u8]) -> bool {

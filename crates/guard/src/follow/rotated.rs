@@ -10,14 +10,20 @@ use super::Retired;
 use super::file::Open;
 use crate::mark::{self, FileId, Mark};
 
-/// The file that `mark` speaks of, where it lies beside its successor now.
+/// The file that `mark` speaks of, where it lies beside its successor now: the same one under another
+/// name, or the copy that was made of it before it was truncated.
 pub(super) fn rest_of(mark: &Mark) -> Option<Open> {
-    let mut beside = fs::read_dir(mark.path.parent()?).ok()?.filter_map(Result::ok);
-    let entry = beside.find(|it| it.metadata().is_ok_and(|it| FileId::of(&it) == mark.file))?;
-    let mut open = Open::new(&entry.path()).ok()?;
-    if !open.is_the_one_of(mark).ok()? {
-        return None;
-    }
+    let beside = fs::read_dir(mark.path.parent()?).ok()?.filter_map(Result::ok);
+    let rests = beside.filter_map(|entry| {
+        let metadata = entry.metadata().ok()?;
+        let is_same = FileId::of(&metadata) == mark.file;
+        if !is_same && !is_rotated(&mark.path, &entry.path()) {
+            return None;
+        }
+        let open = Open::new(&entry.path()).ok()?;
+        open.is_the_one_of(mark).ok()?.then_some((is_same, born(&metadata).ok()?, open))
+    });
+    let (_, _, mut open) = rests.max_by_key(|(is_same, born, _)| (*is_same, *born))?;
     open.done = mark.offset;
     open.learn_head().ok()?;
     Some(open)

@@ -65,16 +65,20 @@ impl Watches {
         });
         let mut outcome = Ok(false);
         for folder in folders {
-            if self.folders.contains_key(folder) {
-                continue;
-            }
+            // The path of one that is watched may lead to another folder by now.
             match inotify::add_watch(inotify, folder, flags()) {
                 Ok(watch) => {
-                    self.folders.insert(folder.clone(), watch);
-                    outcome = outcome.map(|_| true);
+                    let old = self.folders.insert(folder.clone(), watch);
+                    if old != Some(watch) {
+                        outcome = outcome.map(|_| true);
+                        // As above.
+                        old.map(|old| inotify::remove_watch(inotify, old));
+                    }
                 }
                 // It vanished meanwhile, or is closed to us: its log says so itself.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {
+                    _ = self.folders.remove(folder)
+                }
                 Err(error) => outcome = Err(error.into()),
             }
         }

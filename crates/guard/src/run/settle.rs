@@ -66,7 +66,7 @@ impl Run {
                 if let Err(error) = outcome {
                     tracing::warn!(
                         target: "fail2ban.actions",
-                        "the firewall refused: {}; all bans are put into it anew", chain(&error)
+                        "{}; all bans are put into it anew", chain(&error)
                     );
                     self.rebuild_firewall();
                 }
@@ -101,8 +101,8 @@ impl Run {
 
     /// Puts what is owed on the disk, and with it how far the logs were read.
     fn remember(&mut self) -> Result<(), String> {
-        let marks_are_due = !self.marks.is_empty() && self.marked.elapsed() >= MARK_EVERY;
-        if self.owed.is_empty() && !marks_are_due {
+        self.marks_are_due |= !self.marks.is_empty() && self.marked.elapsed() >= MARK_EVERY;
+        if self.owed.is_empty() && !self.marks_are_due {
             return Ok(());
         }
         if self.store_due.is_some_and(|due| due > Instant::now()) {
@@ -117,7 +117,7 @@ impl Run {
                 self.owed.clear();
                 self.failing.clear();
                 self.marks.clear();
-                self.marked = Instant::now();
+                (self.marked, self.marks_are_due) = (Instant::now(), false);
                 self.say_what_is_missed(n_missed);
                 if self.store_due.take().is_some() {
                     tracing::info!(
