@@ -5,7 +5,7 @@
 mod neighbour;
 mod netns;
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,9 @@ use jail::Subject;
 /// How long to wait for what happens by itself, the end of a ban of a second among it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Set where `iptables` is the one of before nf_tables, and nothing else is to be tested.
+const LEGACY: &str = "FAIL2MISP_TEST_LEGACY";
+
 /// Runs `test` over every firewall there is.
 fn over_all(test: fn(&mut dyn Firewall)) {
     test(&mut Memory::default());
@@ -27,8 +30,10 @@ fn over_all(test: fn(&mut dyn Firewall)) {
 
 /// Runs `test` over those that move the kernel, each in a namespace of its own.
 fn over_kernels(test: fn(&mut dyn Firewall)) {
-    netns::within(move || test(&mut Nft::new()));
-    netns::within(move || test(&mut Nft::by_program()));
+    if std::env::var_os(LEGACY).is_none() {
+        netns::within(move || test(&mut Nft::new()));
+        netns::within(move || test(&mut Nft::by_program()));
+    }
     netns::within(move || test(&mut Ipset::new()));
 }
 
@@ -237,6 +242,118 @@ fn packets_are_dropped_and_pass_again() {
 }
 
 #[test]
+fn packets_meet_the_rules_of_their_jail() {
+    over_kernels(|firewall| {
+        let neighbour = neighbour::Neighbour::new();
+        let _open = [22, 80, 8005, 8101].map(|port| TcpListener::bind(("::", port)).unwrap());
+        let [udp53, udp8005] = [53, 8005].map(|port| UdpSocket::bind(("::", port)).unwrap());
+        let mut jails = [
+            blocking("ports", &["ssh", "http", "8000-8100"]),
+            blocking("resolver", &["domain"]),
+            blocking("everything", &[]),
+        ];
+        for (jail, protocols) in jails.iter_mut().zip(["tcp", "udp,tcp", ""]) {
+            jail.rules[0].protocols =
+                protocols.split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect();
+        }
+        jails[1].rules[0].verdict = Verdict::Reset;
+        rebuild(firewall, &jails, &[]).unwrap();
+        for family in ["10.9.0.", "fd00:9::"] {
+            let [ports, resolver, everything] = [2, 3, 4].map(|it| format!("{family}{it}"));
+            for who in [&ports, &resolver, &everything] {
+                eventually("a new wire works", || neighbour.connects(who, 22));
+            }
+            let bans = [
+                ban("ports", &ports, None),
+                ban("resolver", &resolver, None),
+                ban("everything", &everything, None),
+            ];
+            firewall.apply(&bans).unwrap();
+            for (who, port, passes) in [
+                (&ports, 22, false), // by its name
+                (&ports, 80, false),
+                (&ports, 8005, false), // in a range
+                (&ports, 8101, true),
+                (&resolver, 22, true),
+                (&everything, 8101, false),
+            ] {
+                assert_eq!(neighbour.connects(who, port), passes, "{who} {port}");
+            }
+            for (who, socket, passes) in [
+                (&ports, &udp8005, true),   // of TCP alone
+                (&resolver, &udp53, false), // nobody is left alone because he cannot be reset
+                (&resolver, &udp8005, true),
+                (&everything, &udp53, false),
+            ] {
+                assert_eq!(neighbour.reaches(who, socket), passes, "{who} {socket:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn packets_to_others_are_dropped_where_they_are_passed_on() {
+    over_kernels(|firewall| {
+        let neighbour = neighbour::Neighbour::new();
+        let beyond = neighbour.beyond();
+        let _open = (beyond.listener(80), TcpListener::bind(("::", 80)).unwrap());
+        let mut jail = blocking("web", &["80"]);
+        jail.rules[0].hook = Hook::Forward;
+        rebuild(firewall, &[jail], &[]).unwrap();
+        for source in ["10.9.0.2", "fd00:9::2"] {
+            eventually("a new route works", || neighbour.connects_beyond(source, 80));
+            firewall.apply(&[ban("web", source, None)]).unwrap();
+            assert!(!neighbour.connects_beyond(source, 80), "{source}");
+            assert!(neighbour.connects(source, 80), "{source}: what is for this host passes");
+            firewall.apply(&[unban("web", source)]).unwrap();
+            assert!(neighbour.connects_beyond(source, 80), "{source}");
+        }
+    });
+}
+
+#[test]
+fn all_of_it_with_the_iptables_of_before() {
+    if std::env::var_os(LEGACY).is_some() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for family in ["iptables", "ip6tables"] {
+        for what in ["", "-save", "-restore"] {
+            let legacy = format!("/usr/sbin/{family}-legacy{what}");
+            let link = folder.path().join(format!("{family}{what}"));
+            std::os::unix::fs::symlink(legacy, link).unwrap();
+        }
+    }
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests.args(["--test-threads", "4"]).env("PATH", path).env(LEGACY, "1");
+    let output = tests.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn any_name_of_a_jail_will_do() {
+    over_all(|firewall| {
+        // Words of nft's own, what no name may hold, and what two names have in common.
+        let names = ["icmp", "log", "limit", "a b", "a_b", "x{}", "ümläut", "of-icmp"];
+        let long: Vec<String> =
+            ["a", "b"].iter().map(|it| format!("{}{it}", "long-".repeat(9))).collect();
+        let names: Vec<&str> = names.into_iter().chain(long.iter().map(String::as_str)).collect();
+        let jails: Vec<Blocking> = names.iter().map(|it| blocking(it, &["ssh"])).collect();
+        firewall.check(&jails).unwrap();
+        let bans: Vec<Change> = names.iter().map(|it| ban(it, "192.0.2.1", None)).collect();
+        rebuild(firewall, &jails, &bans).unwrap();
+        assert_eq!(firewall.banned().unwrap().keys().len(), names.len());
+        let mut dropped: Vec<String> =
+            firewall.dropped().unwrap().into_iter().map(|it| it.by).collect();
+        let mut names = names;
+        dropped.sort_unstable();
+        names.sort_unstable();
+        assert_eq!(dropped, names);
+    });
+}
+
+#[test]
 fn packets_pass_again_when_a_ban_ends() {
     over_kernels(|firewall| {
         let neighbour = neighbour::Neighbour::new();
@@ -320,6 +437,35 @@ fn notices_what_others_do_to_it() {
             nft(&ruin);
             assert_eq!(firewall.look().unwrap(), Look::Touched, "{ruin}");
             check(&mut firewall, left);
+        }
+    });
+}
+
+#[test]
+fn a_table_of_the_same_name_is_made_anew() {
+    netns::within(|| {
+        for foreign in [
+            "add table inet fail2misp { flags dormant; }",
+            "add chain inet fail2misp input { tcp dport 99 accept; }",
+            "add chain inet fail2misp input { type filter hook input priority 7; }",
+            "add set inet fail2misp addr4-sshd.1 { type inet_service; }",
+        ] {
+            let mut firewall = Nft::new();
+            let script =
+                format!("delete table inet fail2misp\nadd table inet fail2misp\n{foreign}");
+            let nft =
+                |args: &[&str]| assert!(Command::new("nft").args(args).status().unwrap().success());
+            nft(&["add", "table", "inet", "fail2misp"]);
+            nft(&[&script]);
+            let (jails, bans) = ([blocking("sshd", &["ssh"])], [ban("sshd", "192.0.2.1", None)]);
+            firewall.check(&jails).unwrap();
+            rebuild(&mut firewall, &jails, &bans).unwrap();
+            check(&mut firewall, &[("sshd", "192.0.2.1")]);
+            assert_eq!(firewall.look().unwrap(), Look::Touched, "by ourselves");
+            let listing = Command::new("nft").args(["list", "ruleset"]).output().unwrap().stdout;
+            let listing = String::from_utf8(listing).unwrap();
+            assert!(!listing.contains("dormant") && !listing.contains("99"), "{listing}");
+            assert!(listing.contains("hook input priority filter - 1"), "{listing}");
         }
     });
 }

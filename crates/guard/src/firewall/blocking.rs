@@ -1,5 +1,7 @@
 //! What a jail's rules in the firewall are: the stock `banaction`s of fail2ban, taken natively.
 
+use std::collections::BTreeMap;
+
 use jail::config::{Action, Jail};
 
 /// The stock actions that guard does itself, of fail2ban 1.0 to 1.1. `iptables-multiport-log` is not
@@ -93,27 +95,70 @@ impl Blocking {
     pub fn of(jail: &Jail) -> Result<Option<Self>, BlockingError> {
         let mut rules = Vec::new();
         for action in jail.actions.iter().filter(|action| is_native(action)) {
-            let rule = Rule::of(jail, action)?;
-            if !rules.contains(&rule) {
-                rules.push(rule);
+            for rule in Rule::all_of(jail, action)? {
+                if !rules.contains(&rule) {
+                    rules.push(rule);
+                }
             }
         }
         Ok((!rules.is_empty()).then(|| Self { jail: jail.name.clone(), rules }))
     }
 }
 
-/// Whether guard does by itself what this action would do: `native=false` in its options leaves it to
-/// its commands.
+/// Whether guard does by itself what this action would do. `native=false` in its options leaves it to
+/// its commands; so does what guard's rules do not do: another hook, a chain or a match of the
+/// administrator's own.
 pub fn is_native(action: &Action) -> bool {
     let is_left = action.options.get("native").is_some_and(|_| !action.is("native"));
-    NATIVE.contains(&action.name.as_str()) && !is_left
+    NATIVE.contains(&action.name.as_str())
+        && !is_left
+        && Shape::of(action, &options(action)).is_some()
+}
+
+/// Debian's jail.conf says `chain = <known/chain>`: a tag is an answer only when expanded. An action
+/// that leads back to itself is taken as it stands, and its faults are named later.
+fn options(action: &Action) -> BTreeMap<String, String> {
+    action.expanded(None).unwrap_or_else(|_loop| action.options.clone())
+}
+
+/// What an action asks for beside ports and protocols.
+struct Shape {
+    hooks: Vec<Hook>,
+    all_ports: bool,
+    verdict: Verdict,
+}
+
+impl Shape {
+    /// Reads the options of one of the [`NATIVE`]; `None` where they ask for what guard does not do.
+    fn of(action: &Action, options: &BTreeMap<String, String>) -> Option<Self> {
+        let option = |name: &str, usual| options.get(name).map_or(usual, |it| it.trim());
+        let usual = if action.name.ends_with("allports") { "allports" } else { "multiport" };
+        let all_ports = match option("type", usual) {
+            "allports" => true,
+            "multiport" | "oneport" => false,
+            _ => return None,
+        };
+        let hooks = match action.name.starts_with("nftables") {
+            true => option("chain_hook", "input"),
+            false => option("chain", "INPUT"),
+        };
+        let hooks = hooks.split(',').map(|it| hook(it.trim())).collect::<Option<_>>()?;
+        let verdict = verdict(option("blocktype", "drop"))?;
+        let is_plain = matches!(option("table_family", "inet"), "inet" | "ip" | "ip6")
+            && option("returntype", "RETURN").eq_ignore_ascii_case("return")
+            // That connections which are open stay so is not worth commands.
+            && (option("pre-rule", "").is_empty() || action.name == "iptables-new");
+        is_plain.then_some(Self { hooks, all_ports, verdict })
+    }
 }
 
 impl Rule {
-    fn of(jail: &Jail, action: &Action) -> Result<Self, BlockingError> {
-        // Debian's jail.conf says `chain = <known/chain>`: a tag is an answer only when expanded. An
-        // action that leads back to itself is taken as it stands, and its faults are named below.
-        let options = action.expanded(None).unwrap_or_else(|_loop| action.options.clone());
+    /// The rules of a native action: one for each of its hooks.
+    fn all_of(jail: &Jail, action: &Action) -> Result<Vec<Self>, BlockingError> {
+        let options = options(action);
+        let Some(Shape { hooks, all_ports, verdict }) = Shape::of(action, &options) else {
+            return Ok(Vec::new());
+        };
         let option = |name: &str| options.get(name).map(|value| value.trim());
         let fault = |option, value: &str, remedy| BlockingError {
             action: action.name.clone(),
@@ -123,10 +168,6 @@ impl Rule {
         };
 
         let ports = option("port").unwrap_or(&jail.port);
-        let all_ports = match option("type") {
-            Some(kind) => kind == "allports",
-            None => action.name.ends_with("allports"),
-        };
         let ports = if all_ports {
             Ports::All
         } else {
@@ -145,14 +186,30 @@ impl Rule {
         if protocols.is_empty() && ports != Ports::All {
             return Err(fault("protocol", "all", "name the protocols that the ports belong to"));
         }
+        let rule = |hook| {
+            let (protocols, ports) = (protocols.clone(), ports.clone());
+            Self { hook, protocols, ports, verdict }
+        };
+        Ok(hooks.into_iter().map(rule).collect())
+    }
 
-        let blocktype = option("blocktype").unwrap_or("drop");
-        let verdict = verdict(blocktype).ok_or_else(|| {
-            fault("blocktype", blocktype, "use `drop`, `reject` or `reject with tcp reset`")
-        })?;
-
-        let hook = option("chain_hook").or_else(|| option("chain")).unwrap_or("input");
-        Ok(Self { hook: self::hook(hook), protocols, ports, verdict })
+    /// The same rule in parts that can be said: as only TCP is reset, what is not is rejected.
+    pub(super) fn parts(&self) -> Vec<Self> {
+        if self.verdict != Verdict::Reset {
+            return vec![self.clone()];
+        }
+        let (tcp, others): (Vec<String>, Vec<String>) =
+            self.protocols.iter().cloned().partition(|it| it == "tcp");
+        let of_all = self.protocols.is_empty();
+        let part = |protocols, verdict| Self { protocols, verdict, ..self.clone() };
+        let mut parts = Vec::new();
+        if of_all || !tcp.is_empty() {
+            parts.push(part(vec!["tcp".to_owned()], Verdict::Reset));
+        }
+        if of_all || !others.is_empty() {
+            parts.push(part(others, Verdict::Reject));
+        }
+        parts
     }
 }
 
@@ -187,33 +244,39 @@ fn verdict(blocktype: &str) -> Option<Verdict> {
     }
 }
 
-/// Reads nft's `chain_hook` or a chain of iptables; what is not the host's own input is passed on.
-fn hook(chain: &str) -> Hook {
-    if chain.eq_ignore_ascii_case("input") || chain.starts_with("f2b") {
-        Hook::Input
-    } else {
-        Hook::Forward
+/// Reads nft's `chain_hook` or a chain of iptables. Docker's own chain is where it asks for rules about
+/// what is passed on.
+fn hook(chain: &str) -> Option<Hook> {
+    match chain.to_ascii_lowercase().as_str() {
+        "input" => Some(Hook::Input),
+        "forward" | "docker-user" => Some(Hook::Forward),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
-    #[track_caller]
-    fn check(name: &str, options: &[(&str, &str)], want: Result<&str, &str>) {
-        let action = Action {
+    fn action(name: &str, options: &[(&str, &str)]) -> Action {
+        Action {
             name: name.to_owned(),
             act_name: name.to_owned(),
             known: BTreeMap::new(),
             options: options.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
-        };
+        }
+    }
+
+    #[track_caller]
+    fn check(name: &str, options: &[(&str, &str)], want: Result<&str, &str>) {
+        let action = action(name, options);
         assert!(is_native(&action), "{name}");
-        let jail = jail("sshd", "ssh");
-        let got = Rule::of(&jail, &action);
-        let got = got.as_ref().map(ToString::to_string).map_err(ToString::to_string);
+        let rules = Rule::all_of(&jail("sshd", "ssh"), &action);
+        let words = |rules: Vec<Rule>| {
+            let words: Vec<String> = rules.iter().map(ToString::to_string).collect();
+            words.join("; ")
+        };
+        let got = rules.map(words).map_err(|error| error.to_string());
         assert_eq!(got.as_deref().map_err(String::as_str), want, "{name} {options:?}");
     }
 
@@ -275,6 +338,50 @@ mod tests {
             &[("chain", "DOCKER-USER"), ("blocktype", "REJECT --reject-with tcp-reset")],
             Ok("Forward tcp ssh Reset"),
         );
+        check(
+            "iptables",
+            &[("chain", "INPUT, FORWARD"), ("type", "oneport")],
+            Ok("Input tcp ssh Drop; Forward tcp ssh Drop"),
+        );
+    }
+
+    #[test]
+    fn what_guard_does_not_do_is_left_to_commands() {
+        for (name, option, value) in [
+            ("nftables", "native", "false"),
+            ("nftables", "type", "custom"),
+            ("nftables-multiport", "chain_hook", "prerouting"),
+            ("nftables", "chain_hook", "ingress"),
+            ("nftables", "table_family", "bridge"),
+            ("nftables", "blocktype", "counter"),
+            ("iptables-multiport", "chain", "ufw-before-input"),
+            ("iptables-multiport", "chain", "INPUT,MINE"),
+            ("iptables", "blocktype", "LOGDROP"),
+            ("iptables-allports", "returntype", "ACCEPT"),
+            ("iptables", "pre-rule", "-i eth0 "),
+        ] {
+            assert!(!is_native(&action(name, &[(option, value)])), "{name} {option}={value}");
+        }
+        // Of nft it is the name of a chain, whatever that be.
+        assert!(is_native(&action("nftables", &[("chain", "mine")])));
+        assert!(is_native(&action("iptables-new", &[("pre-rule", "-m state --state NEW ")])));
+    }
+
+    #[track_caller]
+    fn check_parts(protocols: &str, want: &str) {
+        let options = [("protocol", protocols), ("blocktype", "reject with tcp reset")];
+        let rules = Rule::all_of(&jail("sshd", "ssh"), &action("nftables-allports", &options));
+        let parts = rules.iter().flatten().flat_map(Rule::parts);
+        let words: Vec<String> = parts.map(|it| it.to_string()).collect();
+        assert_eq!(words.join("; "), want);
+    }
+
+    #[test]
+    fn only_tcp_is_reset() {
+        check_parts("tcp", "Input tcp all Reset");
+        check_parts("udp", "Input udp all Reject");
+        check_parts("tcp,udp", "Input tcp all Reset; Input udp all Reject");
+        check_parts("all", "Input tcp all Reset; Input  all Reject");
     }
 
     #[test]
@@ -287,12 +394,6 @@ mod tests {
         );
         check(
             "nftables",
-            &[("blocktype", "counter")],
-            Err("action `nftables`: blocktype `counter` is not understood; use `drop`, `reject` \
-                 or `reject with tcp reset`"),
-        );
-        check(
-            "nftables",
             &[("protocol", "all")],
             Err("action `nftables`: protocol `all` is not understood; name the protocols that \
                  the ports belong to"),
@@ -301,30 +402,18 @@ mod tests {
 
     #[test]
     fn what_a_jail_builds_on_is_the_actions_own() {
-        let action = Action {
-            name: "iptables-multiport".to_owned(),
-            act_name: "iptables-multiport".to_owned(),
-            options: BTreeMap::from([("chain".into(), "<known/chain>".into())]),
-            known: BTreeMap::from([("known/chain".into(), "INPUT".into())]),
-        };
-        let rule = Rule::of(&jail("sshd", "ssh"), &action).map(|rule| rule.to_string());
-        assert_eq!(rule.as_deref(), Ok("Input tcp ssh Drop"));
+        let mut action = action("iptables-multiport", &[("chain", "<known/chain>")]);
+        action.known.insert("known/chain".to_owned(), "DOCKER-USER".to_owned());
+        let rules = Rule::all_of(&jail("sshd", "ssh"), &action);
+        assert_eq!(rules.map(|it| it[0].hook), Ok(Hook::Forward));
     }
 
     #[test]
     fn knows_its_own() {
-        let named = |name: &str| Action {
-            name: name.to_owned(),
-            act_name: String::new(),
-            options: BTreeMap::new(),
-            known: BTreeMap::new(),
-        };
+        let named = |name| action(name, &[]);
         for name in ["iptables-xt_recent-echo", "iptables-multiport-log", "nftables-mine"] {
             assert!(!is_native(&named(name)), "{name}");
         }
-        let mut left = named("nftables");
-        left.options.insert("native".to_owned(), "false".to_owned());
-        assert!(!is_native(&left));
         assert!(!is_native(&named("sendmail-whois")));
         let mut jail = jail("dns", "53");
         assert_eq!(Blocking::of(&jail), Ok(None));

@@ -50,6 +50,9 @@ const BANS: Table = Table { name: "fail2misp", priority: -1 };
 /// What the block lists hold; of its own, so that neither waits for a rebuild of the other.
 const LISTS: Table = Table { name: "fail2misp-lists", priority: -2 };
 
+/// Where rules are tried out: what is there already cannot be in their way.
+const TRIAL: Table = Table { name: "fail2misp-trial", ..BANS };
+
 /// Bans of one batch of a rebuild: the kernel makes nobody else's changes meanwhile, and needs some
 /// ten milliseconds for so many.
 const MAX_PART: usize = 5000;
@@ -207,6 +210,21 @@ impl Nft {
         self.make(&nets.collect::<Vec<_>>())
     }
 
+    /// Makes the table and its chains, where they are not there.
+    fn lay_out(&self) -> Result<(), FirewallError> {
+        let (table, base) = (self.table, script::base(self.table));
+        match NFT.run(&["-f", "-"], &base) {
+            Err(FirewallError::Refused { said }) => {
+                tracing::warn!(
+                    target: "fail2ban.actions",
+                    "table {table} of the firewall is not as we make it ({said}): it is made anew"
+                );
+                NFT.run(&["-f", "-"], &format!("delete table {table}\n{base}")).map(drop)
+            }
+            outcome => outcome.map(drop),
+        }
+    }
+
     /// Turns the rules to the sets of `generation`, in one step, and takes away all others.
     fn turn(&mut self, jails: &[Blocking], generation: u32) -> Result<(), FirewallError> {
         let there = self.frame()?;
@@ -216,7 +234,7 @@ impl Nft {
         for set in there.sets.iter().filter(is_old) {
             script.push_str(&format!("delete set {table} {set}\n"));
         }
-        let counters: HashSet<String> = jails.iter().map(|it| set::plain(&it.jail)).collect();
+        let counters: HashSet<String> = jails.iter().map(|it| set::counter(&it.jail)).collect();
         for counter in there.counters.iter().filter(|it| !counters.contains(*it)) {
             script.push_str(&format!("delete counter {table} {counter}\n"));
         }
@@ -270,8 +288,9 @@ impl Firewall for Nft {
     }
 
     fn check(&mut self, jails: &[Blocking]) -> Result<(), FirewallError> {
-        // Of a generation that is never used, so that no set is there already.
-        let script = script::sets(self.table, jails, 0) + &script::rules(self.table, jails, 0);
+        let script =
+            [script::base(TRIAL), script::sets(TRIAL, jails, 0), script::rules(TRIAL, jails, 0)];
+        let script = script.concat();
         NFT.run(&["-c", "-f", "-"], &script).map(drop)
     }
 
@@ -280,7 +299,7 @@ impl Firewall for Nft {
         jails: &[Blocking],
         bans: &mut dyn Iterator<Item = Change>,
     ) -> Result<(), FirewallError> {
-        NFT.run(&["-f", "-"], &format!("add table {}\n", self.table))?;
+        self.lay_out()?;
         let there = self.frame()?.sets;
         let newest = there.iter().filter_map(|name| Set::read(name)).map(|(_, _, it)| it).max();
         let generation = newest.unwrap_or(0).max(self.generation) + 1;
@@ -354,7 +373,7 @@ impl Firewall for Nft {
             Some(counters) => counters?,
             None => script::counters(&NFT.run(&["-j", "list", "counters"], "")?, table)?,
         };
-        let of_jail = |it: Dropped| Some(Dropped { by: set::jail(&it.by)?, ..it });
+        let of_jail = |it: Dropped| Some(Dropped { by: set::counted(&it.by)?, ..it });
         Ok(counters.into_iter().filter_map(of_jail).collect())
     }
 

@@ -28,8 +28,9 @@ pub(super) fn render(
         line(&mut out, format_args!(":{chain} - [0:0]"));
         for (place, jail) in jails.iter().enumerate() {
             let set = Name { part, family, generation, place }.with(&jail.jail);
-            for rule in jail.rules.iter().filter(|rule| rule.hook == hook) {
-                for packets in packets(rule) {
+            let rules = jail.rules.iter().filter(|rule| rule.hook == hook);
+            for rule in rules.flat_map(Rule::parts) {
+                for packets in packets(&rule) {
                     let verdict = verdict(rule.verdict, family);
                     let matches = format_args!("{packets}-m set --match-set {set} src");
                     line(&mut out, format_args!("-A {chain} {matches} -j {verdict}"));
@@ -49,8 +50,8 @@ pub(super) fn render(
 pub(super) fn trial(part: Part, family: Family, jails: &[Blocking]) -> String {
     let chain = format!("{}-trial", part.input());
     let mut out = format!("*filter\n:{chain} - [0:0]\n");
-    for rule in jails.iter().flat_map(|jail| &jail.rules) {
-        for packets in packets(rule) {
+    for rule in jails.iter().flat_map(|jail| &jail.rules).flat_map(Rule::parts) {
+        for packets in packets(&rule) {
             let verdict = verdict(rule.verdict, family);
             line(&mut out, format_args!("-A {chain} {packets}-j {verdict}"));
         }
@@ -77,12 +78,7 @@ pub(super) fn removal(listing: &[String]) -> String {
 
 /// Which packets a rule is for, in as many lines as iptables needs for them.
 fn packets(rule: &Rule) -> Vec<String> {
-    let tcp = ["tcp".to_owned()];
-    let protocols = match rule.verdict {
-        // Only TCP can be reset.
-        Verdict::Reset => &tcp[..],
-        Verdict::Drop | Verdict::Reject => &rule.protocols,
-    };
+    let protocols = &rule.protocols;
     match &rule.ports {
         Ports::All if protocols.is_empty() => vec![String::new()],
         Ports::All => protocols.iter().map(|it| format!("-p {it} ")).collect(),
@@ -191,7 +187,10 @@ mod tests {
             Family::V6,
             &[],
             Verdict::Reset,
-            &["-p tcp -m set --match-set f2m6-1-0-sshd src -j REJECT --reject-with tcp-reset"],
+            &[
+                "-p tcp -m set --match-set f2m6-1-0-sshd src -j REJECT --reject-with tcp-reset",
+                "-p udp -m set --match-set f2m6-1-0-sshd src -j REJECT --reject-with icmp6-port-unreachable",
+            ],
         );
         let fifteen: Vec<String> = (1..=14).map(|it| it.to_string()).collect();
         assert_eq!(parts(&[fifteen, vec!["20-30".into()]].concat()).len(), 2); // a range is two

@@ -8,16 +8,27 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::batch::{MAX_ELEMENTS, Operation, Verb};
-use super::set::{Set, plain};
+use super::set::{Set, counter};
 use super::{Table, message};
 use crate::firewall::{Blocking, Dropped, FirewallError, Hook, Ports, Rule, Verdict, is_address};
 
 /// The base chains of our table.
 const CHAINS: [(Hook, &str); 2] = [(Hook::Input, "input"), (Hook::Forward, "forward")];
 
+/// The table and its chains, as they stand before everything else.
+pub(super) fn base(table: Table) -> String {
+    let mut out = format!("add table {table}\n");
+    for (_, name) in CHAINS {
+        let priority = table.priority;
+        let base = format_args!("type filter hook {name} priority {priority}; policy accept;");
+        line(&mut out, format_args!("add chain {table} {name} {{ {base} }}"));
+    }
+    out
+}
+
 /// The sets of a generation, without elements and without rules that look into them.
 pub(super) fn sets(table: Table, jails: &[Blocking], generation: u32) -> String {
-    let mut out = format!("add table {table}\n");
+    let mut out = String::new();
     for jail in jails {
         for set in Set::ALL {
             let (name, kind, flags) = (set.name(&jail.jail, generation), set.kind(), set.flags());
@@ -34,17 +45,15 @@ pub(super) fn sets(table: Table, jails: &[Blocking], generation: u32) -> String 
 pub(super) fn rules(table: Table, jails: &[Blocking], generation: u32) -> String {
     let mut out = String::new();
     for jail in jails {
-        line(&mut out, format_args!("add counter {table} {}", plain(&jail.jail)));
+        line(&mut out, format_args!("add counter {table} {}", counter(&jail.jail)));
     }
     for (hook, name) in CHAINS {
-        let priority = table.priority;
-        let base = format_args!("type filter hook {name} priority {priority}; policy accept;");
-        line(&mut out, format_args!("add chain {table} {name} {{ {base} }}"));
         line(&mut out, format_args!("flush chain {table} {name}"));
         for jail in jails {
-            for rule in jail.rules.iter().filter(|rule| rule.hook == hook) {
+            let rules = jail.rules.iter().filter(|rule| rule.hook == hook);
+            for rule in rules.flat_map(Rule::parts) {
                 let chain = format!("{table} {name}");
-                render_rule(&mut out, &chain, &jail.jail, rule, generation);
+                render_rule(&mut out, &chain, &jail.jail, &rule, generation);
             }
         }
     }
@@ -62,7 +71,7 @@ fn render_rule(out: &mut String, chain: &str, jail: &str, rule: &Rule, generatio
             .map(|protocol| format!("{protocol} dport {{ {} }} ", ports.join(", ")))
             .collect(),
     };
-    let counter = plain(jail);
+    let counter = counter(jail);
     let counter = format_args!("counter name \"{counter}\"");
     let verdict = match rule.verdict {
         Verdict::Drop => format!("{counter} drop"),

@@ -1,4 +1,4 @@
-//! The names of our sets in the kernel.
+//! The names of our sets and counters in the kernel.
 //!
 //! A set is named for what it holds, its jail and its generation: `addr4-sshd.1`. Each rebuild
 //! fills sets of a new generation and then turns the rules to them.
@@ -78,9 +78,22 @@ impl Set {
     }
 }
 
-/// The name of a jail or a list as a word of nft, which reads letters, digits, `-` and `_` in one;
+/// What the name of a counter begins with: a word of nft's own, as `icmp` or `log`, is no name.
+const COUNTER: &str = "of-";
+
+/// The counter of a jail or a list.
+pub(super) fn counter(jail: &str) -> String {
+    format!("{COUNTER}{}", plain(jail))
+}
+
+/// Whose a counter is, where it is one of ours.
+pub(super) fn counted(name: &str) -> Option<String> {
+    jail(name.strip_prefix(COUNTER)?)
+}
+
+/// The name of a jail or a list as a part of a word of nft, which reads letters, digits, `-` and `_` in one;
 /// any other byte, and `_` itself, is written as `_` and two digits, so that no two share a name.
-pub(super) fn plain(name: &str) -> String {
+fn plain(name: &str) -> String {
     let mut word = String::new();
     for byte in name.bytes() {
         match byte {
@@ -93,7 +106,7 @@ pub(super) fn plain(name: &str) -> String {
 }
 
 /// What [`plain`] made the word of.
-pub(super) fn jail(word: &str) -> Option<String> {
+fn jail(word: &str) -> Option<String> {
     let mut bytes = word.bytes();
     let mut name = Vec::new();
     while let Some(byte) = bytes.next() {
@@ -119,6 +132,7 @@ mod tests {
             let name = Set::Addr6.name(jail, 7);
             assert!(name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._".contains(&it)));
             assert_eq!(Set::read(&name), Some((Set::Addr6, jail.to_owned(), 7)), "{name}");
+            assert_eq!(counted(&counter(jail)).as_deref(), Some(jail));
         }
         assert_ne!(Set::Net4.name("a b", 1), Set::Net4.name("a_20b", 1));
         assert_eq!(Set::read("somebody-elses.1"), None);
