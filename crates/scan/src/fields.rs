@@ -1,7 +1,6 @@
 //! The fields of a failure: what the named groups of its expressions caught.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use crate::expression::tags::group_name;
 use crate::expression::{Expression, Searcher};
@@ -126,23 +125,24 @@ impl Groups {
         fields.text.push_str(text);
         for ((number, name), span) in self.named.iter().zip(spans) {
             if Some(*number) != self.content {
-                let value = span.map_or(Value::Unset, |(start, end)| Value::Text(start..end));
+                let value = span.map_or(Value::Unset, |(start, end)| Value::Text(start, end));
                 fields.push(*name, value);
             }
         }
         for Merged { from, into } in &self.alternatives {
             if fields.is_set(*from) && !fields.is_set(*into) {
-                let value = fields.value(*from).cloned().unwrap_or(Value::Unset);
+                let value = fields.value(*from).unwrap_or(Value::Unset);
                 fields.put(*into, value);
             }
         }
         for Merged { from, into } in &self.tuples {
             let mut parts = match fields.value(*into) {
-                Some(Value::Tuple(parts)) => parts.clone(),
+                Some(Value::Tuple(place)) => fields.tuples[place].clone(),
                 _ => vec![fields.text(*into).map(str::to_owned)],
             };
             parts.push(fields.text(*from).map(str::to_owned));
-            fields.put(*into, Value::Tuple(parts));
+            let value = fields.store_tuple(parts);
+            fields.put(*into, value);
         }
     }
 
@@ -165,22 +165,22 @@ fn without_number(name: &str) -> &str {
 }
 
 /// What a group caught.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Value {
     /// It took no part in the match.
     Unset,
-    /// These bytes of the fields' text.
-    Text(Range<usize>),
-    /// Several groups together, each of them perhaps unset.
-    Tuple(Vec<Option<String>>),
+    /// The fields' text from the one byte to the other.
+    Text(usize, usize),
+    /// Several groups together: their place in `Fields::tuples`.
+    Tuple(usize),
 }
 
 impl Value {
-    fn is_set(&self) -> bool {
+    fn is_set(self) -> bool {
         match self {
             Self::Unset => false,
-            Self::Text(range) => !range.is_empty(),
-            Self::Tuple(parts) => !parts.is_empty(),
+            Self::Text(start, end) => start < end,
+            Self::Tuple(_) => true,
         }
     }
 }
@@ -191,6 +191,8 @@ pub(crate) struct Fields {
     entries: Vec<(Name, Value)>,
     /// What the values are cut from.
     text: String,
+    /// What several groups together caught, each of them perhaps unset.
+    tuples: Vec<Vec<Option<String>>>,
     /// The names of the entries: most of those that are asked for are not among them.
     names: NameSet,
 }
@@ -217,20 +219,21 @@ impl Fields {
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.text.clear();
+        self.tuples.clear();
         self.names = NameSet::default();
     }
 
-    fn value(&self, name: Name) -> Option<&Value> {
+    fn value(&self, name: Name) -> Option<Value> {
         if !self.names.may_have(name) {
             return None;
         }
-        self.entries.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.entries.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
     /// The text of a field that took part in the match.
     pub(crate) fn text(&self, name: Name) -> Option<&str> {
         match self.value(name)? {
-            Value::Text(range) => self.text.get(range.clone()),
+            Value::Text(start, end) => self.text.get(start..end),
             Value::Unset | Value::Tuple(_) => None,
         }
     }
@@ -240,13 +243,13 @@ impl Fields {
         self.show(self.value(name)?)
     }
 
-    fn show(&self, value: &Value) -> Option<Cow<'_, str>> {
+    fn show(&self, value: Value) -> Option<Cow<'_, str>> {
         match value {
             Value::Unset => None,
-            Value::Text(range) => self.text.get(range.clone()).map(Cow::Borrowed),
-            Value::Tuple(parts) => {
+            Value::Text(start, end) => self.text.get(start..end).map(Cow::Borrowed),
+            Value::Tuple(place) => {
                 let show = |part: &Option<String>| part.as_deref().map_or("None".into(), quoted);
-                let parts: Vec<_> = parts.iter().map(show).collect();
+                let parts: Vec<_> = self.tuples[place].iter().map(show).collect();
                 Some(format!("({})", parts.join(", ")).into())
             }
         }
@@ -267,7 +270,7 @@ impl Fields {
     pub(crate) fn underlay(&mut self, before: &Self) {
         for (name, value) in &before.entries {
             if matches!(self.value(*name), None | Some(Value::Unset)) {
-                let value = self.copy(&before.text, value);
+                let value = self.copy(before, *value);
                 self.put(*name, value);
             }
         }
@@ -276,7 +279,12 @@ impl Fields {
     fn store(&mut self, text: &str) -> Value {
         let start = self.text.len();
         self.text.push_str(text);
-        Value::Text(start..self.text.len())
+        Value::Text(start, self.text.len())
+    }
+
+    fn store_tuple(&mut self, parts: Vec<Option<String>>) -> Value {
+        self.tuples.push(parts);
+        Value::Tuple(self.tuples.len() - 1)
     }
 
     fn put(&mut self, name: Name, value: Value) {
@@ -316,33 +324,35 @@ impl Fields {
         room.clear();
         for (name, old) in &self.entries {
             let value = match newer.value(*name) {
-                None | Some(Value::Unset) => room.copy(&self.text, old),
-                Some(value) => room.copy(&newer.text, value),
+                None | Some(Value::Unset) => room.copy(self, *old),
+                Some(value) => room.copy(newer, value),
             };
             room.push(*name, value);
         }
         for (name, value) in &newer.entries {
             if *value != Value::Unset && !self.has(*name) {
-                let value = room.copy(&newer.text, value);
+                let value = room.copy(newer, *value);
                 room.push(*name, value);
             }
         }
         std::mem::swap(self, room);
     }
 
-    fn copy(&mut self, from: &str, value: &Value) -> Value {
+    /// Stores a value of `from`.
+    fn copy(&mut self, from: &Self, value: Value) -> Value {
         match value {
-            Value::Text(range) => {
-                from.get(range.clone()).map_or(Value::Unset, |text| self.store(text))
+            Value::Unset => Value::Unset,
+            Value::Text(start, end) => {
+                from.text.get(start..end).map_or(Value::Unset, |text| self.store(text))
             }
-            other => other.clone(),
+            Value::Tuple(place) => self.store_tuple(from.tuples[place].clone()),
         }
     }
 
     /// All fields that are not empty, but for those that the id came from.
     pub(crate) fn others(&self, id_group: Name, names: &FieldNames) -> Vec<(String, String)> {
         let others = self.entries.iter().filter(|(name, _)| *name != id_group);
-        let shown = others.filter_map(|(name, value)| Some((*name, self.show(value)?)));
+        let shown = others.filter_map(|(name, value)| Some((*name, self.show(*value)?)));
         let set = shown.filter(|(_, text)| !text.is_empty());
         set.map(|(name, text)| (names.text(name).to_owned(), text.into_owned())).collect()
     }
