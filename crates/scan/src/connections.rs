@@ -117,7 +117,7 @@ impl Connections {
         &mut self,
         id: &str,
         fields: &mut Fields,
-        lines: Vec<String>,
+        lines: impl Iterator<Item = String>,
         now: Timestamp,
     ) -> &mut Case {
         let mut gained = fields.is_set(Name::MLFGAINED);
@@ -173,6 +173,13 @@ impl Connections {
         }
         // What was forgotten stays in its place until another case comes.
         &mut self.cases[place].case
+    }
+
+    /// Whether nothing is known of the connection `id`, nor will be by `fields`: they tell of no
+    /// failure, and that it is over.
+    pub(crate) fn stays_unknown(&mut self, id: &str, fields: &Fields, now: Timestamp) -> bool {
+        let is_no_failure = fields.is_set(Name::NOFAIL) || fields.is_set(Name::MLFGAINED);
+        is_no_failure && fields.is_set(Name::MLFFORGET) && self.find(id, now).is_none()
     }
 
     /// Where the case of a connection is, if it is known and not too old.
@@ -239,7 +246,7 @@ mod tests {
             let mut fields = Fields::default();
             fields.set(Name::USER, &format!("user{number}"));
             fields.set(Name::NOFAIL, if number % 3 == 0 { "x" } else { "" });
-            let lines = vec![number.to_string()];
+            let lines = std::iter::once(number.to_string());
             let case = connections.merge("1", &mut fields, lines, Timestamp::UNIX_EPOCH);
             assert!(case.matches.len() <= MOST_LINES && case.kept.len() <= MOST_LINES);
         }
@@ -255,7 +262,7 @@ mod tests {
                 fields.set(Name::MLFFORGET, "closed");
             }
             let id = (number / 2).to_string();
-            connections.merge(&id, &mut fields, Vec::new(), Timestamp::UNIX_EPOCH);
+            connections.merge(&id, &mut fields, std::iter::empty(), Timestamp::UNIX_EPOCH);
             assert!(connections.known.len() <= MOST_CONNECTIONS);
             assert!(connections.cases.len() <= MOST_CONNECTIONS + 1);
         }

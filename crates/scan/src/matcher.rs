@@ -37,9 +37,9 @@ impl Line<'_> {
         [before, if matches!(when, When::Last(_)) { self.last_text } else { date }, after]
     }
 
-    /// The line as it was written, for those who want to see it.
-    fn shown(&self) -> Vec<String> {
-        if self.evidence { vec![self.parts().concat()] } else { Vec::new() }
+    /// The line as it was written, made for those who want to see it.
+    fn shown(self) -> impl Iterator<Item = String> {
+        Some(self).filter(|it| it.evidence).into_iter().map(|it| it.parts().concat())
     }
 
     fn cut(&self) -> CutLine {
@@ -179,7 +179,7 @@ impl Matcher {
             if let Some(index) = ignored {
                 told.push(Outcome::Ignored(index));
             } else if let Some(time) = line.time {
-                let lines = parted.matched.iter().map(CutLine::whole).collect();
+                let lines = parted.matched.iter().map(CutLine::whole);
                 told.extend(self.memory.outcome(failregex, lines, line, time));
             }
             if line.reach == Reach::First && !told.is_empty() {
@@ -217,15 +217,18 @@ impl Memory {
     fn outcome(
         &mut self,
         failregex: usize,
-        lines: Vec<String>,
+        lines: impl Iterator<Item = String>,
         line: Line<'_>,
         time: (Timestamp, bool),
     ) -> Option<Outcome> {
         let Self { filter, connections, fields, connection, .. } = self;
         let teller = Teller { filter, failregex, line, time };
         let Some(id) = fields.shown(Name::MLFID) else {
-            return teller.failure(fields, &mut { lines });
+            return teller.failure(fields, || lines.collect());
         };
+        if connections.stays_unknown(&id, fields, line.now) {
+            return Some(Outcome::Remembered { failregex });
+        }
         connection.clear();
         connection.push_str(&id);
         let case = connections.merge(connection, fields, lines, line.now);
@@ -236,7 +239,8 @@ impl Memory {
             }
             return Some(Outcome::Remembered { failregex });
         }
-        let failure = teller.failure(&mut case.fields, &mut case.matches);
+        // Another line of the connection would begin anew.
+        let failure = teller.failure(&mut case.fields, || std::mem::take(&mut case.matches));
         case.pending = failure.is_none();
         Some(failure.unwrap_or(Outcome::Pending { failregex }))
     }
@@ -252,8 +256,8 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// The failure of these fields, if they tell whose it is.
-    fn failure(self, fields: &mut Fields, lines: &mut Vec<String>) -> Option<Outcome> {
+    /// The failure of these fields and lines, if the fields tell whose it is.
+    fn failure(self, fields: &mut Fields, lines: impl FnOnce() -> Vec<String>) -> Option<Outcome> {
         let Id { text, kind, group } = Id::of(fields, self.filter.raw || self.line.raw)?;
         let (time, dated) = self.time;
         let names = &self.filter.fields;
@@ -265,8 +269,7 @@ impl Teller<'_> {
             failregex: self.failregex,
             n_attempts: 1,
             fields: if self.line.evidence { fields.others(group, names) } else { Vec::new() },
-            // Another line of the connection would begin anew.
-            matches: std::mem::take(lines),
+            matches: lines(),
         }))
     }
 }
