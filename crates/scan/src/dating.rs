@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::date::{Clock, DatePatterns, Detector, Found, Moment};
 use crate::expression::{Budget, Subject};
+use crate::scanner::without_end;
 use crate::skim::{DatedLine, Form, Stamp};
 
 /// A line without a date was written when the last one was, if that was so long ago at most.
@@ -90,7 +91,7 @@ impl Dating {
         stamp: &Stamp,
         now: Timestamp,
     ) {
-        let line = &piece[last.line.clone()];
+        let line = without_end(&piece[last.line.clone()]);
         let date = last.from..last.from + stamp.n_bytes;
         self.detector.pass(n_lines, line, date.end, now);
         // Byte parsers read nothing but ASCII.

@@ -2,15 +2,18 @@
 
 mod emit;
 pub(crate) mod literal;
+mod opening;
 pub(crate) mod syntax;
 pub(crate) mod tags;
 
 use std::sync::{Arc, OnceLock};
 
+use memchr::memchr;
 use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
 
 use emit::{Alphabet, emit, emit_measured};
 use literal::Required;
+use opening::Opening;
 use syntax::{Node, Syntax, SyntaxError};
 
 /// Backtracks from one place where a match may begin: about 0.1 ms where all are used up.
@@ -40,8 +43,9 @@ pub(crate) struct Expression {
     multiline: bool,
     names: Vec<Option<String>>,
     required: Vec<Required>,
-    ascii: OnceLock<Option<Engine>>,
-    unicode: OnceLock<Option<Engine>>,
+    opening: Opening,
+    /// By alphabet.
+    engines: [OnceLock<Option<Box<Engine>>>; Alphabet::COUNT],
 }
 
 impl std::fmt::Debug for Expression {
@@ -54,7 +58,7 @@ impl Expression {
     /// Reads `text`, whose tags are expanded.
     pub(crate) fn read(text: &str, multiline: bool) -> Result<Self, SyntaxError> {
         let names = syntax::parse(text, multiline)?.names;
-        Ok(Self::of(text, multiline, names, Vec::new()))
+        Ok(Self::of(text, multiline, names, Vec::new(), Opening::ALL))
     }
 
     /// Reads `text`, and makes sure that PCRE2 takes it.
@@ -64,7 +68,7 @@ impl Expression {
         RegexBuilder::new()
             .build(&emit(&root, Alphabet::Ascii))
             .map_err(|error| SyntaxError { offset: 0, reason: error.to_string() })?;
-        Ok(Self::of(text, multiline, names, literal::required(&root)))
+        Ok(Self::of(text, multiline, names, literal::required(&root), Opening::of(&root)))
     }
 
     fn of(
@@ -72,9 +76,10 @@ impl Expression {
         multiline: bool,
         names: Vec<Option<String>>,
         required: Vec<Required>,
+        opening: Opening,
     ) -> Self {
-        let (ascii, unicode) = (OnceLock::new(), OnceLock::new());
-        Self { text: text.into(), multiline, names, required, ascii, unicode }
+        let engines = Default::default();
+        Self { text: text.into(), multiline, names, required, opening, engines }
     }
 
     /// The names of the groups, from group 1 on.
@@ -94,11 +99,8 @@ impl Expression {
 
     /// `None` for what PCRE2 does not take: it matches nothing.
     fn engine(&self, alphabet: Alphabet) -> Option<&Engine> {
-        let slot = match alphabet {
-            Alphabet::Ascii => &self.ascii,
-            Alphabet::Unicode => &self.unicode,
-        };
-        slot.get_or_init(|| Engine::new(self, alphabet).ok()).as_ref()
+        let make = || Engine::new(self, alphabet).ok().map(Box::new);
+        self.engines[alphabet as usize].get_or_init(make).as_deref()
     }
 
     fn root(&self) -> Node {
@@ -167,14 +169,26 @@ pub(crate) struct Subject<'t> {
 impl<'t> Subject<'t> {
     /// Looks once which alphabet the text needs.
     pub(crate) fn new(text: &'t str) -> Self {
-        let alphabet = if is_ascii(text.as_bytes()) { Alphabet::Ascii } else { Alphabet::Unicode };
+        let bytes = text.as_bytes();
+        let is_line = || bytes.ends_with(b"\n") && memchr(b'\n', bytes) == Some(bytes.len() - 1);
+        let alphabet = match is_ascii(bytes) {
+            true if is_line() => Alphabet::Line,
+            true => Alphabet::Ascii,
+            false => Alphabet::Unicode,
+        };
         Self { text, alphabet }
     }
 
-    /// The same for a part of the text.
+    /// The same for a text that is one line with its end.
+    pub(crate) fn line(text: &'t str) -> Self {
+        let alphabet = if is_ascii(text.as_bytes()) { Alphabet::Line } else { Alphabet::Unicode };
+        Self { text, alphabet }
+    }
+
+    /// The same for a part of the text that ends as it does.
     pub(crate) fn part(self, text: &'t str) -> Self {
         match self.alphabet {
-            Alphabet::Ascii => Self { text, ..self },
+            Alphabet::Line | Alphabet::Ascii => Self { text, ..self },
             Alphabet::Unicode => Self::new(text),
         }
     }
@@ -182,7 +196,7 @@ impl<'t> Subject<'t> {
     /// The number of characters before byte `at`.
     pub(crate) fn column(self, at: usize) -> usize {
         match self.alphabet {
-            Alphabet::Ascii => at,
+            Alphabet::Line | Alphabet::Ascii => at,
             Alphabet::Unicode => self.text[..at].chars().count(),
         }
     }
@@ -191,7 +205,7 @@ impl<'t> Subject<'t> {
     pub(crate) fn byte(self, column: usize) -> usize {
         let len = self.text.len();
         match self.alphabet {
-            Alphabet::Ascii => column.min(len),
+            Alphabet::Line | Alphabet::Ascii => column.min(len),
             Alphabet::Unicode => self.text.char_indices().nth(column).map_or(len, |(at, _)| at),
         }
     }
@@ -199,7 +213,7 @@ impl<'t> Subject<'t> {
 
 /// The same as the standard library's, which takes the last bytes one by one: the lines of a log
 /// are so short that it would be half of the work.
-pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
+fn is_ascii(bytes: &[u8]) -> bool {
     let Some(last) = bytes.last_chunk::<8>() else { return bytes.is_ascii() };
     let (chunks, _) = bytes.as_chunks::<8>();
     let all = chunks
@@ -242,9 +256,8 @@ impl Budget {
 /// An expression with the memory that its searches write to: one for each scanner.
 pub(crate) struct Searcher {
     expression: Arc<Expression>,
-    ascii: Option<CaptureLocations>,
-    unicode: Option<CaptureLocations>,
-    found: Alphabet,
+    /// Made by the first engine that searches; the others have the same groups.
+    places: Option<CaptureLocations>,
 }
 
 impl std::fmt::Debug for Searcher {
@@ -256,12 +269,13 @@ impl std::fmt::Debug for Searcher {
 impl Searcher {
     /// A searcher that has not searched yet.
     pub(crate) fn new(expression: Arc<Expression>) -> Self {
-        Self { expression, ascii: None, unicode: None, found: Alphabet::Ascii }
+        Self { expression, places: None }
     }
 
     /// Searches in all of `subject`.
     pub(crate) fn search(&mut self, subject: Subject<'_>, budget: &mut Budget) -> bool {
-        self.search_in(subject, 0, subject.text.len(), budget)
+        self.expression.opening.admits(subject.text)
+            && self.search_in(subject, 0, subject.text.len(), budget)
     }
 
     /// Searches from byte `start`, as if the text ended at byte `end`: both lie between two
@@ -276,13 +290,12 @@ impl Searcher {
         if budget.n_exceeded >= EXCEEDED_PER_LINE {
             return false;
         }
-        self.found = subject.alphabet;
-        let Some(engine) = self.expression.engine(subject.alphabet) else { return false };
-        let places = match subject.alphabet {
-            Alphabet::Ascii => &mut self.ascii,
-            Alphabet::Unicode => &mut self.unicode,
+        let alphabet = match subject.alphabet {
+            Alphabet::Line if end < subject.text.len() => Alphabet::Ascii,
+            alphabet => alphabet,
         };
-        let places = places.get_or_insert_with(|| engine.regex.capture_locations());
+        let Some(engine) = self.expression.engine(alphabet) else { return false };
+        let places = self.places.get_or_insert_with(|| engine.regex.capture_locations());
         let text = &subject.text.as_bytes()[..end];
         let class = class(end - start);
         let mut search = |regex: Option<&Regex>| {
@@ -300,12 +313,9 @@ impl Searcher {
 
     /// The bytes of a group of the last search, which found something; 0 is all that matched.
     pub(crate) fn span(&self, group: usize) -> Option<(usize, usize)> {
-        let places = match self.found {
-            Alphabet::Ascii => self.ascii.as_ref(),
-            Alphabet::Unicode => self.unicode.as_ref(),
-        };
-        places?.get(group)
+        self.places.as_ref()?.get(group)
     }
+
     /// The text of a group of the last search, which was in `text`.
     pub(crate) fn group<'t>(&self, group: usize, text: &'t str) -> Option<&'t str> {
         let (start, end) = self.span(group)?;
@@ -317,7 +327,7 @@ impl Searcher {
 mod tests {
     use super::*;
 
-    const EXPRESSIONS: [&str; 16] = [
+    const EXPRESSIONS: [&str; 22] = [
         r"^a*(b+?)\s*(?:c|d)*(\S+)$",
         r"(\w+)\s+from\s+([\d.]+)",
         r"(?i:failed)[^:]*: (.*) from (\S+)\b",
@@ -334,8 +344,14 @@ mod tests {
         r"(?s:.*)(\n)",
         r"(?m:^(.*)$)",
         r"(.*)(.*)x?(.+)",
+        r"^\s*(?:\S+\s+)?(?P<content>.+)$",
+        r"^(?:\w+(.+$))*",
+        r"^(?:ab )?(?P<u>(?P<c>\S+)|[^:]+) from (\S+)(?: port)?(?(c): |.*$)",
+        r"^(?>(?P<c>a)|ab)c?(?(c): |.)",
+        r"^(?:(?P<c>a)|ab)++c?(?(c): |.)",
+        r"^(?:(?=(?P<c>a))|ab)c?(?(c): |.)",
     ];
-    const TEXTS: [&str; 12] = [
+    const TEXTS: [&str; 16] = [
         "",
         "aabbb  cdcdx\n",
         "Failed password: root  from 192.0.2.7 port 22\n",
@@ -348,6 +364,10 @@ mod tests {
         "abcdabcd\n",
         "abc12345 x1 y22\nz333\n",
         " \u{a0}\u{2003}\t\n",
+        "\n",
+        "ab me and you from here: x\n",
+        "ab me from here: from there: port\n",
+        "me from here:x\ny from there port: \n",
     ];
 
     /// What a search finds, group by group; `None` where it gives up.

@@ -105,7 +105,8 @@ impl Matcher {
         let mut findings = std::mem::take(&mut self.findings);
         findings.clear();
         let Self { search, memory, .. } = self;
-        search.find(&memory.filter, text, wanted, line.time.is_some(), line.reach, &mut findings);
+        let (whole, has_time) = (Subject::new(text), line.time.is_some());
+        search.find(&memory.filter, whole, wanted, has_time, line.reach, &mut findings);
         self.tell(line, text, &findings.list, &findings.spans, told);
         self.findings = findings;
     }

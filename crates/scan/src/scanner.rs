@@ -186,9 +186,9 @@ impl Scanner {
             let lines = &piece[note.lines()];
             // The skim is right where dates are still read in the form that it went by.
             match note {
-                Note::Missed { n_lines, last, .. } if skimmed.form == self.form() => {
-                    passed.add(*n_lines, last);
-                    told(Told::Missed { lines, n_lines: *n_lines })?;
+                Note::Missed(run) if skimmed.form == self.form() => {
+                    passed.add(run.n_lines, &run.last);
+                    told(Told::Missed { lines, n_lines: run.n_lines })?;
                 }
                 Note::Found { line, text, found, n_exceeded, .. }
                     if skimmed.form == self.form() =>
@@ -196,13 +196,11 @@ impl Scanner {
                     passed.add(1, line);
                     self.member.matcher.search.budget.n_exceeded_ever += n_exceeded;
                     self.found.clear();
-                    let date = &piece[line.date(skimmed)];
-                    let text = &skimmed.texts[text.clone()];
-                    self.tell(text, date, line, found.clone(), skimmed);
+                    self.tell(line, text.clone(), found.clone(), skimmed);
                     let line = lines.strip_suffix(b"\n").unwrap_or(lines);
                     told(Told::Line { line, outcomes: &mut self.found })?;
                 }
-                Note::Missed { .. } | Note::Found { .. } | Note::Unknown { .. } => {
+                Note::Missed(_) | Note::Found { .. } | Note::Unknown { .. } => {
                     self.pass(std::mem::take(&mut passed), piece, skimmed);
                     for line in lines.strip_suffix(b"\n").unwrap_or(lines).split(|it| *it == b'\n')
                     {
@@ -226,16 +224,15 @@ impl Scanner {
     /// Goes on with what a skim found in a line.
     fn tell(
         &mut self,
-        text: &str,
-        date: &[u8],
         line: &DatedLine,
+        text: Range<usize>,
         found: Range<usize>,
         skimmed: &Skimmed,
     ) {
-        let Stamp { moment, time, .. } = skimmed.stamps[line.stamp];
+        let Stamp { n_bytes, moment, time } = skimmed.stamps[line.stamp];
+        let date = &skimmed.texts[text.end..text.end + n_bytes];
+        let text = &skimmed.texts[text];
         let (before, after) = text.strip_suffix('\n').unwrap_or(text).split_at(line.from);
-        // Byte parsers read nothing but ASCII.
-        let date = str::from_utf8(date).unwrap_or_default();
         let Settings { raw, evidence, .. } = self.member.settings;
         let line = Line {
             dated: Dated { before, date, after, when: When::Own(moment) },

@@ -78,19 +78,18 @@ impl Search {
         }
     }
 
-    /// Looks for failures in `text` with the expressions of `filter`, whose search this is, and adds
+    /// Looks for failures in `whole` with the expressions of `filter`, whose search this is, and adds
     /// them to `found`; only the expressions that are `wanted` can match. Failures of a line
     /// without a time do not count.
     pub(crate) fn find(
         &mut self,
         filter: &Filter,
-        text: &str,
+        whole: Subject<'_>,
         wanted: Rules,
         has_time: bool,
         reach: Reach,
         found: &mut Findings,
     ) {
-        let whole = Subject::new(text);
         if filter.ignores_first()
             && let Some(index) = self.ignored(whole, reach, wanted)
         {
@@ -99,7 +98,7 @@ impl Search {
         let (before, n_found) = (found.spans.len(), found.list.len());
         let Some(content) = self.enter(filter, whole, &mut found.spans) else { return };
         let mut room = std::mem::take(&mut self.content);
-        let inner = whole.part(inner(text, content, &mut room));
+        let inner = whole.part(inner(whole.text, content, &mut room));
         for failregex in wanted.below(filter.failures.len()) {
             if !self.failures[failregex].search(inner, &mut self.budget) {
                 continue;

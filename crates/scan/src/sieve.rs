@@ -7,22 +7,23 @@ use std::ops::Range;
 
 use aho_corasick::packed::{self, Searcher as Packed};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind, Span};
+use memchr::memmem;
 
 use crate::expression::literal::Required;
 
 /// Expressions of a filter that are told apart; further ones count as always wanted.
-const MOST_RULES: usize = 128;
+const MOST_RULES: usize = 64;
 
 /// A second look at a line pays where it chooses as well as this.
 const LEAST_SECOND_WORTH: f32 = 6.0;
 
 /// A set of the expressions of one filter, `failregex` first, then `ignoreregex`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Rules(u128);
+pub(crate) struct Rules(u64);
 
 impl Rules {
     /// All expressions.
-    pub(crate) const ALL: Self = Self(u128::MAX);
+    pub(crate) const ALL: Self = Self(u64::MAX);
 
     /// Whether there is none.
     pub(crate) fn is_empty(self) -> bool {
@@ -64,12 +65,17 @@ struct Owner {
     rules: Rules,
 }
 
+/// So many literals are found faster one by one than together.
+const FEW: usize = 2;
+
 /// Finds literals in a text.
 #[derive(Debug, Default)]
 enum Finder {
     /// There are none to find.
     #[default]
     Nothing,
+    /// One by one.
+    Few(Vec<memmem::Finder<'static>>),
     /// By the processor's wide registers: the longest literal at the first place there is.
     Packed(Packed),
     /// Letter by letter: every literal at every place.
@@ -80,6 +86,10 @@ impl Finder {
     fn new(literals: &[String], caseless: bool) -> Option<Self> {
         if literals.is_empty() {
             return Some(Self::Nothing);
+        }
+        if !caseless && literals.len() <= FEW {
+            let finders = literals.iter().map(|literal| memmem::Finder::new(literal).into_owned());
+            return Some(Self::Few(finders.collect()));
         }
         let longest = packed::MatchKind::LeftmostLongest;
         let packed =
@@ -117,6 +127,9 @@ impl Needs {
             true => (own, [prefix, more_own]),
             false => (prefix, [own, more_prefix]),
         };
+        // Where a date is cut out, brackets may come together that do not stand so in the line.
+        let is_in_line = |it: &Required| !it.literals.iter().any(|literal| literal.contains("[]"));
+        let [one, other] = [one, other].map(|it| it.filter(is_in_line));
         let second = if worth(&one) >= worth(&other) { one } else { other };
         Self { best, second: second.filter(|it| it.worth() >= LEAST_SECOND_WORTH) }
     }
@@ -161,19 +174,23 @@ impl Sieve {
         self.sift_again(text, wanted);
     }
 
-    /// Tells what of that which is `wanted` by the best literals may match `text` by the others.
-    pub(crate) fn sift_again(&self, text: &[u8], wanted: &mut Wanted) {
+    /// Tells what of that which is `wanted` by the best literals may match `text`, a line with its
+    /// date or without, by the others; false where nothing may.
+    pub(crate) fn sift_again(&self, text: &[u8], wanted: &mut Wanted) -> bool {
         let Wanted { rules, second } = wanted;
-        if matches!(self.second.finder, Finder::Nothing) || rules.iter().all(|it| it.is_empty()) {
-            return;
+        let is_none = |rules: &[Rules]| rules.iter().all(|it| it.is_empty());
+        if matches!(self.second.finder, Finder::Nothing) || is_none(rules) {
+            return !is_none(rules);
         }
         self.second.sift(text, second);
         rules.iter_mut().zip(second).for_each(|(rules, second)| rules.0 &= second.0);
+        !is_none(rules)
     }
 
     /// A way along `piece` from one of the best literals to the next.
     pub(crate) fn along<'s>(&'s self, piece: &'s [u8]) -> Along<'s> {
-        let mut along = Along { layer: &self.best, piece, at: 0, literal: 0 };
+        let ahead = [None; FEW];
+        let mut along = Along { layer: &self.best, piece, at: 0, literal: 0, ahead };
         along.go_on(0);
         along
     }
@@ -194,15 +211,27 @@ pub(crate) struct Along<'s> {
     at: usize,
     /// Its number.
     literal: usize,
+    /// Where each of a few literals comes next, as far as that is known.
+    ahead: [Option<usize>; FEW],
 }
 
 impl Along<'_> {
+    /// Where the next literal begins; the end of the piece, if there is none.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes to the first literal from byte `start` on. Places are given in their order.
+    pub(crate) fn go_to(&mut self, start: usize) {
+        if self.at < start {
+            self.go_on(start);
+        }
+    }
+
     /// Goes on to the end of a line, and tells what of each filter may match it; false where
     /// nothing may. Lines are given in their order.
     pub(crate) fn wants(&mut self, line: Range<usize>, wanted: &mut Wanted) -> bool {
-        if self.at < line.start {
-            self.go_on(line.start);
-        }
+        self.go_to(line.start);
         if self.at >= line.end {
             return false;
         }
@@ -219,10 +248,32 @@ impl Along<'_> {
         true
     }
 
-    /// Goes to the next literal from byte `start` on.
+    /// Goes to the next literal from byte `start` on; by the automaton, the one that ends first.
     fn go_on(&mut self, start: usize) {
-        (self.at, self.literal) =
-            self.layer.first(self.piece, start).unwrap_or((self.piece.len(), 0));
+        let rest = Span::from(start..self.piece.len());
+        let found = match &self.layer.finder {
+            Finder::Nothing => None,
+            Finder::Few(finders) => return self.go_on_one_by_one(finders, start),
+            Finder::Packed(packed) => packed.find_in(self.piece, rest),
+            Finder::Automaton(automaton) => automaton.find(Input::new(self.piece).span(rest)),
+        };
+        let found = found.map(|found| (found.start(), found.pattern().as_usize()));
+        (self.at, self.literal) = found.unwrap_or((self.piece.len(), 0));
+    }
+
+    /// The same where each literal is looked for on its own.
+    fn go_on_one_by_one(&mut self, finders: &[memmem::Finder<'_>], start: usize) {
+        self.at = self.piece.len();
+        for (number, (finder, ahead)) in finders.iter().zip(&mut self.ahead).enumerate() {
+            let place = match *ahead {
+                Some(place) if place >= start => place,
+                _ => finder.find(&self.piece[start..]).map_or(self.piece.len(), |at| start + at),
+            };
+            *ahead = Some(place);
+            if place < self.at {
+                (self.at, self.literal) = (place, number);
+            }
+        }
     }
 }
 
@@ -282,6 +333,13 @@ impl Layer {
         wanted.copy_from_slice(&self.always);
         match &self.finder {
             Finder::Nothing => {}
+            Finder::Few(finders) => {
+                for (number, finder) in finders.iter().enumerate() {
+                    if finder.find(text).is_some() {
+                        self.want(number, wanted);
+                    }
+                }
+            }
             Finder::Packed(packed) => {
                 let mut rest = Span::from(0..text.len());
                 while let Some(found) = packed.find_in(text, rest) {
@@ -295,18 +353,6 @@ impl Layer {
                 }
             }
         }
-    }
-
-    /// The place and the number of the first literal in `piece` from byte `start` on; by the
-    /// automaton, the one that ends first.
-    fn first(&self, piece: &[u8], start: usize) -> Option<(usize, usize)> {
-        let rest = Span::from(start..piece.len());
-        let found = match &self.finder {
-            Finder::Nothing => None,
-            Finder::Packed(packed) => packed.find_in(piece, rest),
-            Finder::Automaton(automaton) => automaton.find(Input::new(piece).span(rest)),
-        };
-        found.map(|found| (found.start(), found.pattern().as_usize()))
     }
 
     fn want(&self, literal: usize, wanted: &mut [Rules]) {

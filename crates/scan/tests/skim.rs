@@ -14,13 +14,15 @@ mod dice;
 use dice::Dice;
 
 /// What lines begin with: the forms that byte parsers read, broken ones, and others.
-const BEGINNINGS: [&[u8]; 14] = [
+const BEGINNINGS: [&[u8]; 16] = [
     b"Nov 22 06:05:09 ",
     b"Nov 22 06:05:09 ",
     b"Nov 22 06:05:10 ",
     b"Nov 31 06:05:10 ",
     b"Nov 22 06:05:09",
     b"Nov 22 06:05:09\xff",
+    b"Nov 22 06:05:09\r",
+    b"Nov 22 06:05:09 \r",
     b"2026-11-22T06:05:09.123456+01:00 ",
     b"2026/11/22 06:05:09 ",
     b"192.0.2.7 - - [22/Nov/2026:06:05:09 +0000] ",

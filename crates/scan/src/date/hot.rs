@@ -5,7 +5,6 @@
 
 use super::pattern::Years;
 use super::stamp::{Moment, Stamp};
-use crate::expression::is_ascii;
 
 /// A form that is read byte by byte.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,10 +31,7 @@ impl Hot {
     pub(crate) fn start(self, line: &[u8]) -> Option<usize> {
         match self {
             Self::Syslog | Self::Iso(_) => Some(0),
-            Self::Access(_) => {
-                let start = memchr::memchr(b'[', line)? + 1;
-                is_ascii(&line[..start]).then_some(start)
-            }
+            Self::Access(_) => Some(first_bracket(line)? + 1),
         }
     }
 
@@ -52,6 +48,27 @@ impl Hot {
         };
         Some((start, start + len, Moment::Civil(stamp)))
     }
+}
+
+/// The place of the first `[` of a line, if all before it is ASCII: so near to the beginning that
+/// it is found eight bytes at a time before a search for longer ways has begun.
+fn first_bracket(line: &[u8]) -> Option<usize> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let (words, rest) = line.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let differs = word ^ (b'[' as u64 * EACH);
+        // The high bit of each byte that is a bracket, at least up to the first one.
+        let brackets = differs.wrapping_sub(EACH) & !differs & HIGH;
+        let found = brackets | (word & HIGH);
+        if found != 0 {
+            let first = found.trailing_zeros();
+            return (brackets >> first & 1 == 1).then_some(8 * place + first as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|&byte| byte == b'[' || !byte.is_ascii())?;
+    (rest[at] == b'[').then_some(8 * words.len() + at)
 }
 
 fn syslog(line: &[u8]) -> Option<(usize, Stamp)> {
@@ -208,4 +225,26 @@ fn month(name: &[u8]) -> Option<i8> {
         b"Dec" => 12,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bracket_is_found_wherever_it_is() {
+        #[track_caller]
+        fn check(line: &str, want: Option<usize>) {
+            assert_eq!(first_bracket(line.as_bytes()), want, "{line}");
+        }
+        for n_before in 0..20 {
+            let before = "a]Z\\ -.".repeat(3)[..n_before].to_owned();
+            check(&before, None);
+            check(&format!("{before}["), Some(n_before));
+            check(&format!("{before}[[é"), Some(n_before));
+            check(&format!("{before}[ and [ much [ more"), Some(n_before));
+            check(&format!("{before}é[ and much more"), None);
+            check(&format!("{before}\u{6db}[[["), None); // its last byte is a bracket's and the high bit
+        }
+    }
 }

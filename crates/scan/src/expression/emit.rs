@@ -1,6 +1,6 @@
 //! Writes an expression in PCRE2's language so that it answers as Python's `re` does.
 //!
-//! Two renderings: one for text that is all ASCII, which PCRE2 matches byte by byte, and one for
+//! Three renderings: two for text that is all ASCII, which PCRE2 matches byte by byte, and one for
 //! any text. Python's `\d`, `\s` and `\w` know all of Unicode, and a little more than PCRE2's do
 //! (`\s` holds the four separators from U+001C on); groups are numbered, so that no name meets a
 //! limit of PCRE2.
@@ -10,10 +10,17 @@ use super::syntax::{Anchor, Class, Item, Kind, Manner, Node};
 /// What text an expression is rendered for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Alphabet {
+    /// ASCII alone, and one line with its end: what nearly every search is in.
+    Line,
     /// ASCII alone.
     Ascii,
     /// Any Unicode text.
     Unicode,
+}
+
+impl Alphabet {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Unicode as usize + 1;
 }
 
 /// Characters that Python calls spaces, beyond ASCII.
@@ -26,7 +33,8 @@ const WORD: &str = r"\p{L}\p{N}_";
 
 /// Renders `node` for texts of `alphabet`.
 pub(crate) fn emit(node: &Node, alphabet: Alphabet) -> String {
-    let mut emitter = Emitter { out: String::new(), alphabet, measured: false };
+    let promised = promised(node);
+    let mut emitter = Emitter { out: String::new(), alphabet, measured: false, promised };
     emitter.node(node);
     emitter.out
 }
@@ -36,7 +44,8 @@ pub(crate) fn emit(node: &Node, alphabet: Alphabet) -> String {
 /// PCRE2 counts what it does within groups, and anew for each place where a match may begin. So each
 /// character that is repeated becomes a group, and the way to where the match begins a part of it.
 pub(crate) fn emit_measured(node: &Node, alphabet: Alphabet) -> String {
-    let mut emitter = Emitter { out: String::new(), alphabet, measured: true };
+    let promised = Vec::new();
+    let mut emitter = Emitter { out: String::new(), alphabet, measured: true, promised };
     match begins_at_start(node) {
         true => emitter.node(node),
         false => emitter.enclosed(r"\G(?:(?s:.))*?\K(?:", node),
@@ -45,7 +54,7 @@ pub(crate) fn emit_measured(node: &Node, alphabet: Alphabet) -> String {
 }
 
 /// Whether a match of `node` can begin nowhere but at the start of the text.
-fn begins_at_start(node: &Node) -> bool {
+pub(super) fn begins_at_start(node: &Node) -> bool {
     match node {
         Node::Anchor(Anchor::TextStart) => true,
         Node::Sequence(nodes) => nodes.first().is_some_and(begins_at_start),
@@ -56,11 +65,72 @@ fn begins_at_start(node: &Node) -> bool {
     }
 }
 
+/// Groups that take part in a match only where a text stands behind them, with that text: those that
+/// a conditional asks for which every match comes to, and whose branch for them is the text.
+fn promised(root: &Node) -> Vec<(usize, String)> {
+    let Node::Sequence(nodes) = root else { return Vec::new() };
+    let promised = nodes.iter().enumerate().filter_map(|(place, node)| match node {
+        Node::Conditional { group, yes, .. }
+            if nodes[..place].iter().any(|node| may_catch(node, *group)) =>
+        {
+            Some((*group, only_text(yes)?))
+        }
+        _ => None,
+    });
+    promised.collect()
+}
+
+/// Whether a group is in `node`, and nothing keeps PCRE2 from coming back to it: where something
+/// does, what it tried first counts, whether or not a match comes of it.
+fn may_catch(node: &Node, group: usize) -> bool {
+    match node {
+        Node::Capture(number, inner) => *number == group || may_catch(inner, group),
+        Node::Repeat { manner: Manner::Greedy | Manner::Lazy, inner, .. }
+        | Node::Group(inner)
+        | Node::Case { inner, .. } => may_catch(inner, group),
+        Node::Conditional { yes, no, .. } => may_catch(yes, group) || may_catch(no, group),
+        Node::Sequence(nodes) | Node::Choice(nodes) => {
+            nodes.iter().any(|node| may_catch(node, group))
+        }
+        Node::Char(_)
+        | Node::Any
+        | Node::AnyOrLineEnd
+        | Node::Class(_)
+        | Node::Anchor(_)
+        | Node::Atomic(_)
+        | Node::Look { .. }
+        | Node::Reference(_)
+        | Node::Repeat { manner: Manner::Possessive, .. } => false,
+    }
+}
+
+/// The text that `node` is, if it is one, and ASCII.
+fn only_text(node: &Node) -> Option<String> {
+    match node {
+        Node::Char(found) => found.is_ascii().then(|| found.to_string()),
+        Node::Sequence(nodes) => nodes.iter().map(only_text).collect(),
+        _ => None,
+    }
+}
+
+/// Whether `node` takes all that is left of a line, which is something.
+fn is_rest(node: &Node) -> bool {
+    match node {
+        Node::Capture(_, inner) => is_rest(inner),
+        Node::Sequence(nodes) => matches!(&nodes[..], [node] if is_rest(node)),
+        Node::Repeat { least: 1, most: None, manner: Manner::Greedy, inner } => {
+            **inner == Node::Any
+        }
+        _ => false,
+    }
+}
+
 struct Emitter {
     out: String,
     alphabet: Alphabet,
     /// Whether each character counts against the match limit.
     measured: bool,
+    promised: Vec<(usize, String)>,
 }
 
 impl Emitter {
@@ -81,7 +151,12 @@ impl Emitter {
             Node::AnyOrLineEnd => self.push("(?s:.)"),
             Node::Class(class) => self.class(class),
             Node::Anchor(anchor) => self.anchor(*anchor),
-            Node::Capture(_, inner) => self.enclosed("(", inner),
+            Node::Capture(group, inner) => {
+                self.push("(");
+                self.promise(*group);
+                self.node(inner);
+                self.push(")");
+            }
             Node::Group(inner) => self.enclosed("(?:", inner),
             Node::Atomic(inner) => self.enclosed("(?>", inner),
             Node::Case { sensitive: true, inner } => self.enclosed("(?-i:", inner),
@@ -111,7 +186,7 @@ impl Emitter {
                 }
                 self.quantifier(*least, *most, *manner);
             }
-            Node::Sequence(nodes) => nodes.iter().for_each(|node| self.node(node)),
+            Node::Sequence(nodes) => self.sequence(nodes),
             Node::Choice(branches) => {
                 for (index, branch) in branches.iter().enumerate() {
                     if index > 0 {
@@ -121,6 +196,56 @@ impl Emitter {
                 }
             }
         }
+    }
+
+    /// In one line, all that is left of it and then its end are found without a look at each
+    /// character.
+    fn sequence(&mut self, nodes: &[Node]) {
+        let mut rest = nodes;
+        while let [node, after @ ..] = rest {
+            rest = after;
+            match after {
+                [Node::Anchor(Anchor::TextEnd), after @ ..]
+                    if self.alphabet == Alphabet::Line && !self.measured && is_rest(node) =>
+                {
+                    self.rest(node);
+                    self.push(r"(?=\x{0a}\z)");
+                    rest = after;
+                }
+                _ => self.node(node),
+            }
+        }
+    }
+
+    /// Renders what [`is_rest`] so that it takes the end of the line, too, and gives it back.
+    fn rest(&mut self, node: &Node) {
+        match node {
+            Node::Capture(_, inner) => {
+                self.push("(");
+                self.rest(inner);
+                self.push(")");
+            }
+            Node::Sequence(nodes) => nodes.iter().for_each(|node| self.rest(node)),
+            _ => self.push("(?s:.+)"),
+        }
+    }
+
+    /// Goes into a group only where what it promises stands behind.
+    fn promise(&mut self, group: usize) {
+        let promised = std::mem::take(&mut self.promised);
+        for (_, text) in promised.iter().filter(|(promised, _)| *promised == group) {
+            let mut text = text.chars();
+            let Some(first) = text.next() else { continue };
+            // From one first character to the next, until the others follow.
+            self.push("(?=(?:[^");
+            self.char(first);
+            self.push("]*+");
+            self.char(first);
+            self.push(")+?");
+            text.for_each(|found| self.char(found));
+            self.push(")");
+        }
+        self.promised = promised;
     }
 
     /// A branch of a conditional must not be taken apart at a `|` of its own.
@@ -149,27 +274,32 @@ impl Emitter {
     fn char(&mut self, found: char) {
         if found.is_ascii_alphanumeric() {
             self.out.push(found);
-        } else if found.is_ascii() || self.alphabet == Alphabet::Unicode {
+        } else if found.is_ascii() || self.is_wide() {
             self.push(&format!(r"\x{{{:02x}}}", u32::from(found)));
         } else {
             self.push("(?!)");
         }
     }
 
+    /// Whether there is more than ASCII.
+    fn is_wide(&self) -> bool {
+        self.alphabet == Alphabet::Unicode
+    }
+
     fn anchor(&mut self, anchor: Anchor) {
-        let text = match (anchor, self.alphabet) {
+        let text = match (anchor, self.is_wide()) {
             (Anchor::TextStart, _) => "^".to_owned(),
             // PCRE2's own `(?m:^)` does not match after a line end that is the last character.
             (Anchor::LineStart, _) => r"(?:^|(?<=\x{0a}))".to_owned(),
             (Anchor::TextEnd, _) => "$".to_owned(),
             (Anchor::LineEnd, _) => "(?m:$)".to_owned(),
             (Anchor::VeryEnd, _) => r"\z".to_owned(),
-            (Anchor::WordEdge, Alphabet::Ascii) => r"\b".to_owned(),
-            (Anchor::NoWordEdge, Alphabet::Ascii) => r"\B".to_owned(),
-            (Anchor::WordEdge, Alphabet::Unicode) => {
+            (Anchor::WordEdge, false) => r"\b".to_owned(),
+            (Anchor::NoWordEdge, false) => r"\B".to_owned(),
+            (Anchor::WordEdge, true) => {
                 format!("(?:(?<=[{WORD}])(?![{WORD}])|(?<![{WORD}])(?=[{WORD}]))")
             }
-            (Anchor::NoWordEdge, Alphabet::Unicode) => {
+            (Anchor::NoWordEdge, true) => {
                 format!("(?:(?<=[{WORD}])(?=[{WORD}])|(?<![{WORD}])(?![{WORD}]))")
             }
         };
@@ -177,9 +307,9 @@ impl Emitter {
     }
 
     fn class(&mut self, class: &Class) {
-        match self.alphabet {
-            Alphabet::Ascii => self.ascii_class(class),
-            Alphabet::Unicode => self.unicode_class(class),
+        match self.is_wide() {
+            false => self.ascii_class(class),
+            true => self.unicode_class(class),
         }
     }
 
@@ -264,7 +394,7 @@ fn push_range(out: &mut String, low: u32, high: u32) {
     }
 }
 
-fn item_holds(item: Item, code: u8) -> bool {
+pub(super) fn item_holds(item: Item, code: u8) -> bool {
     let found = char::from(code);
     match item {
         Item::Range(low, high) => (low..=high).contains(&found),
