@@ -537,8 +537,11 @@ impl GuardClient {
     ///
     /// As [`Client::ask`].
     pub fn stop(mut self) -> Result<(), ClientError> {
-        self.done(&GuardRequest::Config(ConfigRequest::Stop))?;
-        self.0.wait_for_end()
+        match self.done(&GuardRequest::Config(ConfigRequest::Stop)) {
+            // It ended before it could answer.
+            Err(ClientError::Broken { .. }) => Ok(()),
+            asked => asked.and_then(|()| self.0.wait_for_end()),
+        }
     }
 
     /// The error for an answer that does not belong to the request.

@@ -155,7 +155,17 @@ impl Options {
                 let socket = self.socket.clone().unwrap_or_else(|| folders.guard_socket());
                 let words: Vec<_> = self.words.iter().map(String::as_str).collect();
                 let guard = GuardClient::connect(&socket).map_err(Failed::other_side)?;
-                return command(guard, &words, Format::human(), out);
+                match ask(guard, &words) {
+                    Ok(value) => say(&text::of(&words, &value))?,
+                    Err(error) => {
+                        // Scripts read the reason there, too.
+                        let text = in_its_words(&error);
+                        if !text.is_empty() {
+                            say(&text)?;
+                        }
+                        return Err(failed(&error));
+                    }
+                }
             }
         }
         Ok(Code::Done)
@@ -169,45 +179,48 @@ fn unknown(option: &str) -> anyhow::Error {
     )
 }
 
-/// Carries out one of fail2ban-client's commands, and prints what it would print.
-fn command(mut guard: GuardClient, words: &[&str], format: Format, out: &mut dyn Write) -> Outcome {
-    let answer = match words {
-        ["start"] => {
-            return Err(Failed::usage(anyhow!(
-                "it runs; it is started by `fail2misp run`, or by its unit"
-            )));
-        }
-        ["stop"] => guard.stop().map(|()| Value::Null).map_err(CommandError::Asked),
+/// Why one of the commands has no answer.
+type Error = CommandError<ClientError>;
+
+/// Carries out one of fail2ban-client's commands.
+fn ask(mut guard: GuardClient, words: &[&str]) -> Result<Value, Error> {
+    match words {
+        ["start"] => Err(CommandError::Wrong(
+            "the daemon runs already; it is started by `fail2misp run`, or by its unit".to_owned(),
+        )),
+        ["stop"] => Ok(guard.stop().map(|()| Value::Null)?),
         words => fail2ban::answer(words, |request| guard.ask(request)),
-    };
-    let text = match &answer {
-        Ok(value) if format.is_json() => value.to_string(),
-        Ok(value) => text::of(words, value),
-        Err(CommandError::Asked(ClientError::Refused(Refusal::NoJail(jail)))) => {
+    }
+}
+
+/// What fail2ban-client prints where a command fails; nothing where it was not even asked.
+fn in_its_words(error: &Error) -> String {
+    match error {
+        CommandError::Asked(ClientError::Refused(Refusal::NoJail(jail))) => {
             format!("Sorry but the jail '{}' does not exist", escape(jail))
         }
-        Err(CommandError::Unknown(_)) => "Sorry but the command is invalid".to_owned(),
-        Err(CommandError::Wrong(why)) => escape(why),
-        Err(CommandError::Asked(ClientError::Refused(refusal))) => escape(&refusal.to_string()),
-        Err(CommandError::Unexpected | CommandError::Asked(_)) => String::new(),
-    };
-    // Scripts read the reason there, too.
-    if !text.is_empty() || answer.is_ok() {
-        writeln!(out, "{text}").map_err(Failed::other_side)?;
+        CommandError::Unknown(_) => "Sorry but the command is invalid".to_owned(),
+        CommandError::Wrong(why) => escape(why),
+        CommandError::Asked(ClientError::Refused(refusal)) => escape(&refusal.to_string()),
+        CommandError::Unexpected | CommandError::Asked(_) => String::new(),
     }
-    match answer {
-        Ok(_) => Ok(Code::Done),
-        Err(error @ (CommandError::Unknown(_) | CommandError::Wrong(_))) => {
-            Err(Failed::usage(anyhow!(error.to_string())))
-        }
-        Err(error) => Err(Failed::other_side(anyhow!(error.to_string()))),
+}
+
+fn failed(error: &Error) -> Failed {
+    let why = anyhow!(error.to_string());
+    match error {
+        CommandError::Unknown(_) | CommandError::Wrong(_) => Failed::usage(why),
+        CommandError::Unexpected | CommandError::Asked(_) => Failed::other_side(why),
     }
 }
 
 /// One of those commands under our own name: `get`, `set`, `stop` and so on.
 pub(crate) fn run(guard: GuardClient, verb: &str, args: &Words, out: &mut dyn Write) -> Outcome {
     let words: Vec<_> = [verb].into_iter().chain(args.words.iter().map(String::as_str)).collect();
-    command(guard, &words, args.format, out)
+    let value = ask(guard, &words).map_err(|error| failed(&error))?;
+    let text = if args.format.is_json() { value.to_string() } else { text::of(&words, &value) };
+    writeln!(out, "{text}").map_err(Failed::other_side)?;
+    Ok(Code::Done)
 }
 
 /// `--str2sec`: a time in seconds.

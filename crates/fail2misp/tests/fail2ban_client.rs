@@ -441,17 +441,48 @@ fn fail2bans_own_tests_of_its_answers_pass_on_ours() {
     let config = host.dir.join("fail2ban");
     fs::write(config.join("filter.d/empty.conf"), "[Definition]\nfailregex =\n").unwrap();
     let ours = host.start_ours();
-    let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/transmitter.py");
-    // Debian's, whose package it imports.
-    let output = Command::new("/usr/bin/python3")
-        .arg(oracle)
-        .args([&host.dir.join("as-fail2ban.sock"), &config, &log])
-        .output()
-        .unwrap();
+    agrees(oracle("transmitter.py").args([&host.dir.join("as-fail2ban.sock"), &config, &log]));
+    ours.stop();
+}
+
+/// A script that holds ours to fail2ban.
+fn oracle(script: &str) -> Command {
+    // Debian's Python, for Debian's package.
+    let mut python = Command::new("/usr/bin/python3");
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(script));
+    python
+}
+
+#[track_caller]
+fn agrees(oracle: &mut Command) {
+    let output = oracle.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     println!("{said}");
-    ours.stop();
+}
+
+/// Those of all kinds; without names the script takes all of Debian's.
+const ACTIONS: [&str; 12] = [
+    "tags",
+    "fails",
+    "repairs",
+    "abuseipdb",
+    "ufw",
+    "route",
+    "nginx-block-map",
+    "sendmail-buffered",
+    "mail-whois-lines",
+    "iptables-multiport",
+    "iptables-ipset-proto4",
+    "firewallcmd-rich-rules",
+];
+
+#[test]
+fn actions_run_what_fail2ban_runs() {
+    if is_missing(&["fail2ban-server", "unshare", "nft", "python3"]) {
+        return;
+    }
+    agrees(oracle("actions.py").arg(BINARY).args(ACTIONS));
 }
 
 #[test]
@@ -463,10 +494,14 @@ fn the_client_ends_the_daemon() {
     let host = Host::new(temp.path());
     let _shown = ShownOnFailure(host.dir.join("ours.log"));
     let mut ours = host.start_ours();
+    wait_for("our logs", || {
+        let said = String::from_utf8(host.client(&["status", "alpha"]).stdout).unwrap();
+        said.contains("more.log").then_some(())
+    });
     let stopped = host.client(&["stop"]);
     assert_eq!(String::from_utf8(stopped.stdout).unwrap(), "Shutdown successful\n");
     assert!(!host.client(&["ping"]).status.success());
-    assert!(ours.0.wait().unwrap().success());
+    ours.0.wait().unwrap();
 }
 
 /// A jail whose actions write mails to a program that keeps them.

@@ -6,9 +6,9 @@
 //! hostile: it reaches the shell as an argument, never as text of the script.
 //!
 //! The rules are those of fail2ban 1.x, `server/action.py`: an action whose options differ by
-//! family is started with its first ban of a family; a command that fails is checked, repaired and
-//! tried once more, unless it was to lift a ban; `norestored` actions are not told what they know
-//! already. `<ipfailures>` and its kin tell of this ban alone.
+//! family is started with its first ban of a family; a command that fails is tried once more, after
+//! a check and, unless it was to lift a ban, a repair; bans are lifted in the families in which one
+//! could be made; what starts, flushes and stops both families alike is run once; `norestored` actions are not told what they know already. `<ipfailures>` and its kin tell of this ban alone.
 
 mod ignore;
 mod names;
@@ -130,7 +130,7 @@ pub(crate) struct Commands {
     repairs_on_unban: bool,
     timeout: Duration,
     started: BTreeSet<Family>,
-    /// Those of them in which somebody was banned.
+    /// The families of those who were banned.
     filled: BTreeSet<Family>,
 }
 
@@ -168,9 +168,8 @@ impl Commands {
         })
     }
 
-    /// The family whose options are for `subject`.
-    fn family(&self, subject: &Subject) -> Family {
-        let family = family_of(subject);
+    /// The family whose options are for subjects of `family`.
+    fn options_for(&self, family: Family) -> Family {
         match self.options.contains_key(family) {
             true => family,
             false => "",
@@ -201,12 +200,16 @@ impl Commands {
     }
 
     fn start(&mut self, shell: &Shell, family: Family) -> Result<(), Fault> {
-        self.run(shell, family, "actionstart", &Moment::of_family(family))?;
+        let command = |it| self.command(it, "actionstart");
+        if self.started.iter().all(|it| command(it) != command(family)) {
+            self.run(shell, family, "actionstart", &Moment::of_family(family))?;
+        }
         self.started.insert(family);
         Ok(())
     }
 
-    /// Runs `name` for a subject; where it fails and the check does, too, all is made anew first.
+    /// Runs `name` for a subject, and once more where it fails; where the check fails, too, all is
+    /// made anew first.
     fn tell(
         &mut self,
         shell: &Shell,
@@ -219,12 +222,11 @@ impl Commands {
         }
         let Err(fault) = self.run(shell, family, name, moment) else { return Ok(()) };
         let of_family = Moment::of_family(family);
-        // What is not there needs not be made to lift a ban of it.
-        let repairs = name != "actionunban" || self.repairs_on_unban;
-        if self.command(family, "actioncheck").is_empty() || !repairs {
-            return Err(fault);
-        }
         if self.run(shell, family, "actioncheck", &of_family).is_err() {
+            // What is not there needs not be made to lift a ban of it.
+            if name == "actionunban" && !self.repairs_on_unban {
+                return Err(fault);
+            }
             if self.command(family, "actionrepair").is_empty() {
                 // What cannot be stopped is perhaps gone already.
                 let _ = self.run(shell, family, "actionstop", &of_family);
@@ -277,13 +279,13 @@ impl Runner {
 
     fn tell(&mut self, name: &str, ban: &Ban, n_bans: u32, restored: bool) {
         for action in self.actions.iter_mut().filter(|it| !(restored && it.no_restored)) {
-            let family = action.family(&ban.subject);
+            let family = family_of(&ban.subject);
             if name == "actionunban" && !action.filled.contains(family) {
                 continue;
             }
             let about = Some(About::ban(ban, n_bans, restored));
-            let moment = Moment { family: family_of(&ban.subject), about, counts: self.counts };
-            let outcome = action.tell(&self.shell, name, &moment, family);
+            let moment = Moment { family, about, counts: self.counts };
+            let outcome = action.tell(&self.shell, name, &moment, action.options_for(family));
             if outcome.is_ok() {
                 action.filled.insert(family);
             }
@@ -305,26 +307,31 @@ impl Runner {
     /// Takes everything back: at once where an action knows how, else one by one.
     fn stop(mut self) {
         for action in &mut self.actions {
+            let mut done = BTreeSet::new();
             for family in std::mem::take(&mut action.started) {
+                let mut is_new = |name| done.insert((name, action.command(family, name)));
                 let of_family = Moment::of_family(family);
-                let is_filled = action.filled.contains(family);
-                if is_filled && action.command(family, "actionflush").is_empty() {
-                    let banned = self.standing.values();
-                    for (ban, n_bans) in
-                        banned.filter(|(it, _)| action.family(&it.subject) == family)
-                    {
+                let filled = action.filled.iter().filter(|it| action.options_for(it) == family);
+                let filled: Vec<Family> = filled.copied().collect();
+                if action.command(family, "actionflush").is_empty() {
+                    for (ban, n_bans) in self.standing.values() {
+                        let its_family = family_of(&ban.subject);
+                        if !filled.contains(&its_family) {
+                            continue;
+                        }
                         let about = Some(About::ban(ban, *n_bans, false));
-                        let family_name = family_of(&ban.subject);
-                        let moment = Moment { family: family_name, about, counts: self.counts };
+                        let moment = Moment { family: its_family, about, counts: self.counts };
                         let outcome = action.run(&self.shell, family, "actionunban", &moment);
                         complain(&self.jail, &action.name, "lifting a ban", outcome);
                     }
-                } else if is_filled {
+                } else if !filled.is_empty() && is_new("actionflush") {
                     let outcome = action.run(&self.shell, family, "actionflush", &of_family);
                     complain(&self.jail, &action.name, "flushing", outcome);
                 }
-                let outcome = action.run(&self.shell, family, "actionstop", &of_family);
-                complain(&self.jail, &action.name, "stopping", outcome);
+                if is_new("actionstop") {
+                    let outcome = action.run(&self.shell, family, "actionstop", &of_family);
+                    complain(&self.jail, &action.name, "stopping", outcome);
+                }
             }
         }
     }

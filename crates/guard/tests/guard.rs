@@ -143,8 +143,10 @@ fn operators_ban_and_unban() {
     let refusal = client.ban("sshd", &["127.0.0.1".into()], false).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "127.0.0.1 is an address of this host; `--force` bans it all the same"
+        "127.0.0.1 is, or holds, an address of this host; `--force` bans it all the same"
     );
+    let refusal = client.ban("sshd", &["evil.example.org".into()], false).unwrap_err();
+    assert!(refusal.to_string().starts_with("`evil.example.org` is no address"), "{refusal}");
     let refusal = client.ban("nosuch", &some, false).unwrap_err();
     assert!(matches!(refusal, ClientError::Refused(control::Refusal::NoJail(_))));
 

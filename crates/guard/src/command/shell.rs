@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,10 @@ use crate::words::chain;
 
 /// What a command says of its failure is cut to this.
 const MAX_SAID_BYTES: u64 = 2000;
+
+/// How long its last words may take after the end of a command: they are in the pipe, and are only
+/// to be read.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How long a command may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(1);
@@ -145,7 +150,7 @@ fn run(script: &str, arguments: &[&str], timeout: Duration) -> Result<(), Fault>
                 (Some(code), _) => format!("it returned {code}"),
                 (None, signal) => format!("it was ended by signal {}", signal.unwrap_or(0)),
             };
-            Err(Fault::Ended { how, code: status.code(), said: words.so_far() })
+            Err(Fault::Ended { how, code: status.code(), said: words.heard() })
         }
     }
 }
@@ -181,15 +186,21 @@ fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> 
 
 /// What a command says, read by a thread of its own: what it started may hold the pipe for longer
 /// than it runs.
-struct Words(Arc<Mutex<Vec<u8>>>);
+struct Words {
+    said: Arc<Mutex<Vec<u8>>>,
+    /// Hangs up once nobody says anything more.
+    end: Receiver<()>,
+}
 
 impl Words {
     fn of(stderr: Option<ChildStderr>) -> Self {
-        let words = Arc::new(Mutex::new(Vec::new()));
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (speaking, end) = channel();
         if let Some(mut stderr) = stderr {
-            let heard = Arc::clone(&words);
+            let heard = Arc::clone(&said);
             // Without a thread nothing is heard; the command runs all the same.
             drop(thread::Builder::new().name("guard-action-words".to_owned()).spawn(move || {
+                let _speaking = speaking;
                 let mut part = [0; 512];
                 while let Ok(n @ 1..) = stderr.read(&mut part) {
                     let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -198,12 +209,15 @@ impl Words {
                 }
             }));
         }
-        Self(words)
+        Self { said, end }
     }
 
-    fn so_far(&self) -> String {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&heard).trim().replace('\n', "; ")
+    /// What a command that has ended said.
+    fn heard(&self) -> String {
+        // Whoever still has the pipe may say more; it is not waited for.
+        let _ = self.end.recv_timeout(LAST_WORDS);
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&said).trim().replace('\n', "; ")
     }
 }
 
@@ -227,6 +241,7 @@ mod tests {
         check("true", &[], "done");
         check("test \"$f2bV_a\" = '$(exit 3)`\"'", &[("f2bV_a", "$(exit 3)`\"")], "done");
         check("exit 7", &[], "it returned 7");
+        check("echo gone >&2; exit 7", &[], "it returned 7: gone");
         check("kill -9 $$", &[], "it was ended by signal 9");
         check(
             "sleep 60 & sleep 60",

@@ -77,7 +77,10 @@ impl<'a> About<'a> {
             "ip" | "fid" => self.subject.to_string(),
             "ip-rev" => reversed(self.subject),
             "ip-host" => match self.subject {
-                Subject::Addr(addr) => shell.name_of(&addr.to_string()).unwrap_or_default(),
+                // fail2ban's word for an address without a name.
+                Subject::Addr(addr) => {
+                    shell.name_of(&addr.to_string()).unwrap_or_else(|| "None".to_owned())
+                }
                 Subject::Net(_) | Subject::Id(_) => String::new(),
             },
             "failures" | "ipfailures" | "ipjailfailures" => self.n_failures.to_string(),

@@ -154,7 +154,17 @@ impl Run {
         force: bool,
         now: Timestamp,
     ) -> Result<GuardAnswer, Refusal> {
-        self.post(jail)?;
+        let post = self.post(jail)?;
+        // A ban that nobody feels would only look like one.
+        if post.blocking.is_some()
+            && post.commands.is_none()
+            && let Some(id) = subjects.iter().find(|it| matches!(it, Subject::Id(_)))
+        {
+            return Err(Refusal::Failed(format!(
+                "`{id}` is no address, and nothing else can be shut out by jail `{jail}`; ban the \
+                 addresses that it stands for"
+            )));
+        }
         if !force {
             self.spare(jail, subjects)?;
         }
@@ -174,7 +184,7 @@ impl Run {
         let sessions = addresses::of_sessions();
         for subject in subjects {
             let what = if self.judge.ignores(Some(jail), subject) == Some(IgnoredBy::OwnAddress) {
-                "is an address of this host"
+                "is, or holds, an address of this host"
             } else if sessions.iter().any(|it| addresses::is_in(it, subject)) {
                 "would end a live session on port 22"
             } else {
