@@ -80,7 +80,8 @@ pub(crate) fn leave_out_refused(
 ) -> Result<(), FirewallError> {
     let all: Vec<Blocking> = ready.iter().filter_map(|it| it.blocking.clone()).collect();
     match firewall.check(&all) {
-        Err(FirewallError::Refused { .. }) => {}
+        // Where it refuses to hold no rules at all, no jail is at fault.
+        Err(FirewallError::Refused { .. }) => firewall.check(&[])?,
         outcome => return outcome,
     }
     for jail in std::mem::take(ready) {

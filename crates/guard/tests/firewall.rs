@@ -7,6 +7,7 @@ mod netns;
 
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use guard::firewall::{
@@ -160,6 +161,19 @@ fn prefixes_may_overlap() {
 }
 
 #[test]
+fn everybody_is_a_prefix_too() {
+    over_all(|firewall| {
+        rebuild(firewall, &[blocking("sshd", &["ssh"])], &[]).unwrap();
+        let all = [("sshd", "0.0.0.0/0"), ("sshd", "::/0")];
+        firewall.apply(&all.map(|(jail, who)| ban(jail, who, Some(60)))).unwrap();
+        firewall.apply(&[ban("sshd", "192.0.2.1", Some(60))]).unwrap();
+        check(firewall, &[all[0], ("sshd", "192.0.2.1"), all[1]]);
+        firewall.apply(&all.map(|(jail, who)| unban(jail, who))).unwrap();
+        check(firewall, &[("sshd", "192.0.2.1")]);
+    });
+}
+
+#[test]
 fn a_batch_is_made_whole_or_not_at_all() {
     over_all(|firewall| {
         rebuild(firewall, &[blocking("sshd", &["ssh"])], &[]).unwrap();
@@ -292,6 +306,45 @@ fn packets_meet_the_rules_of_their_jail() {
 }
 
 #[test]
+fn no_packet_slips_through_while_bans_are_renewed() {
+    over_kernels(|firewall| {
+        let neighbour = neighbour::Neighbour::new();
+        let socket = UdpSocket::bind("[::]:53").unwrap();
+        let jails = [blocking("everything", &[])].map(|mut jail| {
+            jail.rules[0].protocols.clear();
+            jail
+        });
+        let whom = ["10.9.0.2", "10.9.0.4/31", "fd00:9::2", "fd00:9::4/127"];
+        let bans = |seconds| whom.map(|it| ban("everything", it, Some(seconds)));
+        rebuild(firewall, &jails, &[]).unwrap();
+        let sources = ["10.9.0.2", "10.9.0.5", "fd00:9::2", "fd00:9::5"];
+        for source in sources {
+            eventually("a new wire works", || neighbour.reaches(source, &socket));
+        }
+        firewall.apply(&bans(600)).unwrap();
+        let senders = sources.map(|it| neighbour.sender(it, 53));
+        let end = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !end.load(Ordering::Relaxed) {
+                    // A ban that rejects is told to the sender.
+                    senders.iter().for_each(|it| drop(it.send(b"knock")));
+                }
+            });
+            for n in 0..20 {
+                firewall.apply(&bans(600 + n)).unwrap();
+                if n % 5 == 0 {
+                    rebuild(firewall, &jails, &bans(600)).unwrap();
+                }
+            }
+            end.store(true, Ordering::Relaxed);
+        });
+        socket.set_nonblocking(true).unwrap();
+        assert!(socket.recv(&mut [0; 9]).is_err(), "{}", firewall.describe());
+    });
+}
+
+#[test]
 fn packets_to_others_are_dropped_where_they_are_passed_on() {
     over_kernels(|firewall| {
         let neighbour = neighbour::Neighbour::new();
@@ -411,9 +464,13 @@ fn notices_what_others_do_to_it() {
         let nft = |words: &str| {
             assert!(Command::new("nft").args(words.split(' ')).status().unwrap().success());
         };
-        for ruin in
-            ["flush ruleset", "flush chain inet fail2misp input", "delete table inet fail2misp"]
-        {
+        for ruin in [
+            "flush ruleset",
+            "flush chain inet fail2misp input",
+            "insert rule inet fail2misp input accept",
+            "add table inet fail2misp { flags dormant; }",
+            "delete table inet fail2misp",
+        ] {
             rebuild(&mut firewall, &[blocking("sshd", &["ssh"])], &bans).unwrap();
             assert_eq!(firewall.look().unwrap(), Look::Touched, "by ourselves");
             assert_eq!(firewall.look().unwrap(), Look::Untouched);

@@ -14,10 +14,11 @@ mod name;
 mod rules;
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::program::Program;
 use super::{Banned, Blocking, Change, Dropped, Firewall, FirewallError, Look, is_address};
@@ -44,6 +45,12 @@ const PATIENCE: &str = "5";
 const MAX_TRIES: u32 = 50;
 /// How long between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// The prefixes that hold all addresses of a family, which ipset does not take.
+const EVERYBODY: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
+];
 
 /// The program that moves sets.
 const IPSET: Program = Program { name: "ipset", package: "ipset" };
@@ -105,14 +112,17 @@ impl Ipset {
         loop {
             let mut script = String::new();
             for change in changes.take(MAX_LINES) {
-                let (set, target) = (self.set(&change)?, words(change.target()));
-                // Writing to a string cannot fail.
-                let _ = match change {
-                    Change::Ban { timeout, .. } => {
-                        writeln!(script, "add {set} {target} timeout {}", seconds(timeout))
-                    }
-                    Change::Unban { .. } => writeln!(script, "del {set} {target}"),
-                };
+                let set = self.set(&change)?;
+                for target in parts(change.target()) {
+                    let target = words(&target);
+                    // Writing to a string cannot fail.
+                    let _ = match change {
+                        Change::Ban { timeout, .. } => {
+                            writeln!(script, "add {set} {target} timeout {}", seconds(timeout))
+                        }
+                        Change::Unban { .. } => writeln!(script, "del {set} {target}"),
+                    };
+                }
             }
             if script.is_empty() {
                 return Ok(());
@@ -249,7 +259,10 @@ impl Firewall for Ipset {
         for (jail, net) in listing.lines().filter_map(read) {
             banned.entry(jail).or_default().push(net);
         }
-        banned.values_mut().for_each(|nets| nets.sort_unstable());
+        for nets in banned.values_mut() {
+            nets.sort_unstable();
+            EVERYBODY.into_iter().for_each(|all| join(nets, all));
+        }
         Ok(banned)
     }
 
@@ -289,6 +302,21 @@ impl Firewall for Ipset {
         self.destroy(self.sets()?)?;
         *self = Self { part: self.part, ..Self::with_room_for(self.max) };
         Ok(())
+    }
+}
+
+/// The parts of a target that ipset takes.
+fn parts(target: &IpNet) -> Vec<IpNet> {
+    let halves = target.subnets(1).ok().filter(|_| EVERYBODY.contains(target));
+    halves.map_or_else(|| vec![*target], Iterator::collect)
+}
+
+/// Puts `all` in the place of its [`parts`], where `nets`, which are in order, have them.
+fn join(nets: &mut Vec<IpNet>, all: IpNet) {
+    let parts = parts(&all);
+    if parts.iter().all(|it| nets.binary_search(it).is_ok()) {
+        nets.retain(|it| !parts.contains(it));
+        nets.insert(nets.partition_point(|it| *it < all), all);
     }
 }
 

@@ -83,12 +83,18 @@ impl Neighbour {
         self.connect(source, BEYOND, 2, port, LOST_AFTER).is_none()
     }
 
+    /// What sends datagrams from `source` to `port` here.
+    pub(crate) fn sender(&self, source: &str, port: u16) -> UdpSocket {
+        let (source, here) = addresses(source, NEXT, 1, port);
+        let sender = self.within(move || UdpSocket::bind((source, 0))).expect("it has the address");
+        sender.connect(here).expect("there is a route");
+        sender
+    }
+
     /// Whether a datagram from `source` comes to `socket`, which is open here.
     pub(crate) fn reaches(&self, source: &str, socket: &UdpSocket) -> bool {
         let port = socket.local_addr().expect("it is bound").port();
-        let (source, here) = addresses(source, NEXT, 1, port);
-        self.within(move || UdpSocket::bind((source, 0))?.send_to(b"knock", here))
-            .expect("it is sent, whatever becomes of it");
+        self.sender(source, port).send(b"knock").expect("it is sent, whatever becomes of it");
         socket.set_read_timeout(Some(LOST_AFTER)).expect("a time");
         socket.recv(&mut [0; 9]).is_ok()
     }
