@@ -35,7 +35,7 @@ use rustix::event::EventfdFlags;
 
 use crate::mark::{self, FileId, Mark};
 use file::Open;
-use rotated::{missed_between, rest_of};
+use rotated::{copy_of, missed_between, rest_of};
 use state::{Seen, State, Step};
 use watches::{Told, Watches};
 
@@ -195,6 +195,8 @@ pub struct Follower {
     awaited: BTreeSet<usize>,
     /// Whether the sources were replaced, and who reads the files is to be told anew.
     renamed: bool,
+    /// Files that are followed at most here.
+    max_files: usize,
     /// Whether a log was opened by a link, which may lead to a folder that is not watched yet.
     relinked: bool,
 }
@@ -262,6 +264,7 @@ impl Follower {
             watches: Watches::new()?,
             awaited: BTreeSet::new(),
             renamed: false,
+            max_files: file::room_for(MAX_FILES),
             relinked: false,
         })
     }
@@ -399,14 +402,16 @@ impl Follower {
                 folders.extend(found.folders);
             }
         }
-        if named.len() > MAX_FILES && self.logs.len() < MAX_FILES {
+        let most = self.max_files;
+        if named.len() > most && self.logs.len() < most {
             let note = format!(
-                "logpath names {} files, the first {MAX_FILES} are followed; narrow its patterns",
+                "logpath names {} files, the first {most} are followed; narrow its patterns, or \
+                 raise the limit of open files (LimitNOFILE) if that is below {MAX_FILES}",
                 named.len()
             );
             tell(News::Note(&note))?;
         }
-        for (path, sources) in named.into_iter().take(MAX_FILES) {
+        for (path, sources) in named.into_iter().take(most) {
             self.logs.entry(path).or_insert_with(Log::new).sources = sources;
         }
         if std::mem::take(&mut self.renamed) {
@@ -461,7 +466,7 @@ impl Follower {
                     tell(News::Rotated { path, how: "it was overwritten" })?;
                     let reading = log.reading;
                     if let Some(open) = &mut log.open {
-                        let copy = open.mark(path).and_then(|mark| rest_of(&mark));
+                        let copy = open.mark(path).and_then(|mark| copy_of(&mark));
                         let copy = copy.map(|it| Open { is_new: false, ..it });
                         log.retired.extend(copy.map(|it| Retired::new(it, reading)));
                         open.restart();
@@ -534,7 +539,8 @@ impl Log {
         match mark {
             Some(mark) if open.is_the_one_of(mark)? => open.done = mark.offset,
             Some(mark) => {
-                self.retired.extend(rest_of(mark).map(|it| Retired::new(it, self.reading)))
+                let rest = rest_of(mark).into_iter();
+                self.retired.extend(rest.map(|it| Retired::new(it, self.reading)));
             }
             None if from_end && self.is_old && !self.is_begun => {
                 open.done = open.file.metadata()?.len();

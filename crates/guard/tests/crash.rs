@@ -10,7 +10,7 @@ mod jails;
 mod netns;
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ impl Dice {
     }
 }
 
-/// Writes lines, one of four a failed login, until it is told to end, and rotates as logrotate does.
+/// Writes lines, one of four a failed login, until it is told to end, and rotates the log.
 struct Writer {
     folder: PathBuf,
     n_lines: u32,
@@ -162,9 +162,7 @@ impl Writer {
     fn line(&mut self, text: &str) {
         self.n_lines += 1;
         if self.n_lines.is_multiple_of(N_LINES_A_FILE) {
-            for older in (0..N_FILES).rev().filter(|&it| self.file(it).exists()) {
-                fs::rename(self.file(older), self.file(older + 1)).unwrap();
-            }
+            self.rotate();
         }
         let mut log = OpenOptions::new().append(true).create(true).open(self.file(0)).unwrap();
         let now = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S");
@@ -172,6 +170,19 @@ impl Writer {
         let (begin, end) = text.split_at(text.len() / 2);
         write!(log, "{now} {begin}").unwrap();
         writeln!(log, "{end}").unwrap();
+    }
+
+    /// As logrotate's `create` and `copytruncate` do, in turn.
+    fn rotate(&self) {
+        for older in (1..N_FILES).rev().filter(|&it| self.file(it).exists()) {
+            fs::rename(self.file(older), self.file(older + 1)).unwrap();
+        }
+        if (self.n_lines / N_LINES_A_FILE).is_multiple_of(2) {
+            fs::copy(self.file(0), self.file(1)).unwrap();
+            File::options().write(true).open(self.file(0)).unwrap().set_len(0).unwrap();
+        } else {
+            fs::rename(self.file(0), self.file(1)).unwrap();
+        }
     }
 
     fn file(&self, n: u32) -> PathBuf {

@@ -476,21 +476,59 @@ fn from_its_end_is_read_only_what_was_there() {
     log.end();
 }
 
-/// Set where the kernel watches no folder more.
-const UNWATCHED: &str = "FAIL2MISP_TEST_UNWATCHED";
+/// Set in a process of a test's own.
+const LIMITED: &str = "FAIL2MISP_TEST_LIMITED";
+
+/// Whether this is a process that `limit`, words of a shell, was said to; runs the test in one if not.
+fn is_limited(test: &str, limit: &str) -> bool {
+    if std::env::var_os(LIMITED).is_some() {
+        return true;
+    }
+    // The limits of a user namespace are nobody else's.
+    let mut child = std::process::Command::new("unshare");
+    child.args(["-r", "sh", "-c", &format!("{limit} && exec \"$0\" --exact {test}")]);
+    child.arg(std::env::current_exe().unwrap()).env(LIMITED, "1");
+    let output = child.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
+#[test]
+fn descriptors_are_no_limit_where_more_may_be_had() {
+    if !is_limited("descriptors_are_no_limit_where_more_may_be_had", "ulimit -Sn 99") {
+        return;
+    }
+    let names: Vec<String> = (100..300).map(|it| it.to_string()).collect();
+    let mut log = Following::new("*.log", |folder| write_each(folder, &names));
+    log.reads(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    log.end();
+}
+
+#[test]
+fn descriptors_are_left_for_all_else() {
+    if !is_limited("descriptors_are_left_for_all_else", "ulimit -n 64") {
+        return;
+    }
+    let names: Vec<String> = (10..50).map(|it| it.to_string()).collect();
+    let mut log = Following::new("*.log", |folder| write_each(folder, &names));
+    match log.heard.recv_timeout(PATIENCE).unwrap() {
+        Heard::Told(note) => assert!(note.contains("40 files, the first 32"), "{note}"),
+        other => panic!("{other:?}"),
+    }
+    log.reads(&names.iter().map(String::as_str).take(32).collect::<Vec<_>>());
+    log.end();
+}
+
+/// Makes a log of each name, with the name in it.
+fn write_each(folder: &Path, names: &[String]) {
+    names.iter().for_each(|it| append(&folder.join(format!("{it}.log")), &format!("{it}\n")));
+}
 
 #[test]
 fn where_the_kernel_does_not_watch_it_is_looked_again_and_again() {
-    if std::env::var_os(UNWATCHED).is_none() {
-        // The limit of a user namespace is nobody else's.
-        let limited = "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$0\" --exact \
-             where_the_kernel_does_not_watch_it_is_looked_again_and_again";
-        let test = std::env::current_exe().unwrap();
-        let mut child = std::process::Command::new("unshare");
-        child.args(["-r", "sh", "-c", limited]).arg(test).env(UNWATCHED, "1");
-        let output = child.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let limit = "echo 0 > /proc/sys/user/max_inotify_watches";
+    if !is_limited("where_the_kernel_does_not_watch_it_is_looked_again_and_again", limit) {
         return;
     }
     let mut log = Following::new("*.log", |_| {});

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::lines::Lines;
 use crate::mark::{self, FileId, HEAD_BYTES, Mark};
@@ -14,10 +15,28 @@ use crate::mark::{self, FileId, HEAD_BYTES, Mark};
 /// remember the connections that were open then.
 const RECALL_BYTES: u64 = 64 << 10;
 
+/// Descriptors that are left for all else: files that were rotated away, the database, the socket and
+/// who is connected to it, programs.
+const SPARE_DESCRIPTORS: usize = 256;
+
 /// File systems of other machines, by the numbers of statfs(2): the kernel tells nothing of what is
 /// written there by others. NFS, SMB, CIFS, SMB2, 9P, Ceph, AFS, and FUSE, which may be any of them.
 const REMOTE: [u32; 8] =
     [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997, 0x00C3_6400, 0x5346_414F, 0x6573_5546];
+
+/// How many files can be open for long, at most `wanted`. systemd gives a service 1,024 descriptors,
+/// and lets it have more.
+pub(super) fn room_for(wanted: usize) -> usize {
+    let mut limits = getrlimit(Resource::Nofile);
+    let needed = (wanted + SPARE_DESCRIPTORS) as u64;
+    if limits.current.is_some_and(|it| it < needed) {
+        limits.current = Some(limits.maximum.map_or(needed, |it| it.min(needed)));
+        // Where that is refused, fewer files are followed.
+        let _ = setrlimit(Resource::Nofile, limits);
+    }
+    let n_open = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |it| it as usize);
+    n_open.saturating_sub(SPARE_DESCRIPTORS).max(n_open / 2).min(wanted)
+}
 
 /// A file that is open.
 #[derive(Debug)]
@@ -136,6 +155,7 @@ impl Open {
 
     pub(super) fn restart(&mut self) {
         self.done = 0;
+        self.is_read = false;
         self.head.clear();
         self.lines = Lines::default();
     }

@@ -10,30 +10,64 @@ use super::Retired;
 use super::file::Open;
 use crate::mark::{self, FileId, Mark};
 
-/// The file that `mark` speaks of, where it lies beside its successor now: the same one under another
-/// name, or the copy that was made of it before it was truncated.
-pub(super) fn rest_of(mark: &Mark) -> Option<Open> {
-    let beside = fs::read_dir(mark.path.parent()?).ok()?.filter_map(Result::ok);
-    let rests = beside.filter_map(|entry| {
-        let metadata = entry.metadata().ok()?;
+/// What `mark` speaks of and is not dealt with, where it lies beside its successor now: the same file
+/// under another name; or the copy that was made of it before it was truncated, and then the file, if
+/// it was renamed since.
+pub(super) fn rest_of(mark: &Mark) -> Vec<Open> {
+    let Beside { same, copy, truncated } = beside(mark);
+    match same {
+        Some(same) => vec![same],
+        None => copy.into_iter().chain(truncated).collect(),
+    }
+}
+
+/// What is not dealt with of a copy that was made of a file before it was truncated.
+pub(super) fn copy_of(mark: &Mark) -> Option<Open> {
+    beside(mark).copy
+}
+
+/// What lies beside the file that a mark speaks of.
+#[derive(Default)]
+struct Beside {
+    /// The file itself under another name, as it was.
+    same: Option<Open>,
+    /// The youngest copy of it as it was.
+    copy: Option<Open>,
+    /// The file under the name of a rotation, with something else in it.
+    truncated: Option<Open>,
+}
+
+fn beside(mark: &Mark) -> Beside {
+    let (mut found, mut copied) = (Beside::default(), None);
+    let folder = mark.path.parent().and_then(|it| fs::read_dir(it).ok());
+    for entry in folder.into_iter().flatten().filter_map(Result::ok) {
+        // What vanishes meanwhile is no rest.
+        let Ok(metadata) = entry.metadata() else { continue };
         let is_same = FileId::of(&metadata) == mark.file;
-        if !is_same && !is_rotated(&mark.path, &entry.path()) {
-            return None;
+        let is_rotated = is_rotated(&mark.path, &entry.path());
+        if !is_same && !is_rotated {
+            continue;
         }
-        let open = Open::new(&entry.path()).ok()?;
-        open.is_the_one_of(mark).ok()?.then_some((is_same, born(&metadata).ok()?, open))
-    });
-    let (_, _, mut open) = rests.max_by_key(|(is_same, born, _)| (*is_same, *born))?;
-    open.done = mark.offset;
-    open.learn_head().ok()?;
-    Some(open)
+        let Ok(open) = Open::new(&entry.path()) else { continue };
+        let (born, goes_on) = (born(&metadata).ok(), open.is_the_one_of(mark).unwrap_or(false));
+        // A copy goes by the file that it was made of.
+        let rest =
+            |open| Open { done: mark.offset, id: mark.file, head: mark.head.clone(), ..open };
+        match (is_same, goes_on) {
+            (true, true) => found.same = Some(rest(open)),
+            (true, false) if is_rotated => found.truncated = Some(open),
+            (false, true) if born >= copied => (found.copy, copied) = (Some(rest(open)), born),
+            (true | false, _) => {}
+        }
+    }
+    found
 }
 
 /// The files that had the name `path` after the last of `retired` and before `next`, oldest first:
 /// where a log is rotated twice before the follower looks, or while guard is down.
 ///
-/// They lie beside it under a name that a rotation gives, are younger than the last and no copy
-/// of it.
+/// They lie beside it under a name that a rotation gives, are younger than the last, were written to
+/// after it, and are no copy of it.
 pub(super) fn missed_between(
     path: &Path,
     retired: &[Retired],
@@ -43,7 +77,8 @@ pub(super) fn missed_between(
         return Ok(Vec::new());
     };
     let last = &last.open;
-    let since = born(&last.file.metadata()?)?;
+    let of_last = last.file.metadata()?;
+    let (since, written) = (born(&of_last)?, of_last.modified()?);
     let mut missed = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -51,7 +86,8 @@ pub(super) fn missed_between(
         let Ok(metadata) = entry.metadata() else { continue };
         let (id, born) = (FileId::of(&metadata), born(&metadata)?);
         let known = id == next.id || retired.iter().any(|it| it.open.id == id);
-        if known || born < since || !is_rotated(path, &entry.path()) {
+        let is_older = born < since || metadata.modified()? < written;
+        if known || is_older || !is_rotated(path, &entry.path()) {
             continue;
         }
         let Ok(open) = Open::new(&entry.path()) else { continue };
