@@ -178,13 +178,12 @@ impl Sieve {
     /// date or without, by the others; false where nothing may.
     pub(crate) fn sift_again(&self, text: &[u8], wanted: &mut Wanted) -> bool {
         let Wanted { rules, second } = wanted;
-        let is_none = |rules: &[Rules]| rules.iter().all(|it| it.is_empty());
-        if matches!(self.second.finder, Finder::Nothing) || is_none(rules) {
-            return !is_none(rules);
+        let always = &self.second.always;
+        if rules.iter().zip(always).any(|(rules, always)| rules.0 & !always.0 != 0) {
+            self.second.sift(text, second);
+            rules.iter_mut().zip(second).for_each(|(rules, second)| rules.0 &= second.0);
         }
-        self.second.sift(text, second);
-        rules.iter_mut().zip(second).for_each(|(rules, second)| rules.0 &= second.0);
-        !is_none(rules)
+        rules.iter().any(|it| !it.is_empty())
     }
 
     /// A way along `piece` from one of the best literals to the next.

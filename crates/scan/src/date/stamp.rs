@@ -104,7 +104,8 @@ impl Stamp {
         if found.today && local > now {
             local = local.checked_sub(Span::new().days(1)).ok()?;
         }
-        if self.year.is_none() && local > now.checked_add(Span::new().days(1)).ok()? {
+        let is_ahead = self.year.is_none() && local > now;
+        if is_ahead && local > now.checked_add(Span::new().days(1)).ok()? {
             // The day as written, even where the offset moved it to another.
             let date = Date::new(found.date.year() - 1, found.date.month(), found.date.day());
             local = date.ok()?.to_datetime(local.time());
