@@ -132,7 +132,7 @@ where
     fn set(&mut self, jail: &str, words: &[&str]) -> Result<Value, CommandError<E>> {
         let jail = jail.to_owned();
         match words {
-            ["banip", whom @ ..] if !whom.is_empty() => {
+            ["banip", whom @ ..] => {
                 let (subjects, force) = (read(whom), false);
                 self.changed(&GuardRequest::Ban { jail, subjects, force })
             }

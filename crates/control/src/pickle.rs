@@ -54,7 +54,7 @@ pub(crate) fn converse(
             }
             continue;
         };
-        let reply = match words(&received[..end]) {
+        let mut reply = match words(&received[..end]) {
             Ok(words) => {
                 let words: Vec<_> = words.iter().map(String::as_str).collect();
                 match answer(&words) {
@@ -64,8 +64,8 @@ pub(crate) fn converse(
             }
             Err(error) => exception("builtins", "ValueError", &error.to_string()),
         };
+        reply.extend_from_slice(END);
         stream.write_all(&reply)?;
-        stream.write_all(END)?;
         stream.flush()?;
         received.drain(..end + END.len());
     }

@@ -148,8 +148,16 @@ impl Options {
             ))?,
             Some(Instead::Seconds(text)) => say(&seconds(text).map_err(Failed::usage)?)?,
             Some(Instead::Test) => {
-                let is_fine = check::run(&folders, Format::human(), out)? == Code::Done;
-                return Ok(if is_fine { Code::Done } else { Code::No });
+                let mut faults = Vec::new();
+                if check::run(&folders, Format::human(), &mut faults)? != Code::Done {
+                    say(String::from_utf8_lossy(&faults).trim_end())?;
+                    return Ok(Code::No);
+                }
+                say("OK: configuration test is successful")?;
+            }
+            None if self.words.is_empty() => {
+                say(HELP)?;
+                return Ok(Code::No);
             }
             None => {
                 let socket = self.socket.clone().unwrap_or_else(|| folders.guard_socket());

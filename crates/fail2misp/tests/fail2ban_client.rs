@@ -390,18 +390,18 @@ fn compare(commands: &[Vec<&str>], wanted: &[String], got: &[String]) {
 /// other languages do: tuples of names and numbers.
 const EXPORTER: &str = r"
 import pickle, socket, sys
+channel = socket.socket(socket.AF_UNIX)
+channel.connect(sys.argv[1])
 def ask(*words):
-    channel = socket.socket(socket.AF_UNIX)
-    channel.connect(sys.argv[1])
     channel.sendall(pickle.dumps(list(words), 2) + b'<F2B_END_COMMAND>')
     answer = b''
     while not answer.endswith(b'<F2B_END_COMMAND>'):
         answer += channel.recv(7)
-    channel.sendall(b'<F2B_CLOSE_COMMAND><F2B_END_COMMAND>')
     code, value = pickle.loads(answer)
     assert code == 0, value
     return value
-assert ask('ping') == 'pong'
+assert ask('ping', '100') == 'pong'
+assert ask('version') == '1.0.2'
 assert ask('status') == [('Number of jail', 2), ('Jail list', 'alpha, beta')], ask('status')
 ask('set', 'beta', 'banip', '192.0.2.1', '192.0.2.2')
 (_, failed), (_, banned) = ask('status', 'beta')
@@ -427,6 +427,89 @@ fn an_exporter_that_speaks_fail2bans_protocol_finds_what_it_looks_for() {
         .output()
         .unwrap();
     assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+    ours.stop();
+}
+
+/// Command lines, with which both must end alike and print the same.
+const WHOLE: &str = "\
+-t
+status
+-V
+--str2sec 1d12h
+version
+foo bar
+get
+get alpha
+set alpha banip
+set alpha banip 192.0.2.1
+set alpha bantime soon
+set alpha unbanip --report-absent 192.0.2.9
+unban 9.9.9.9
+status nosuch
+reload nosuch
+reload alpha
+stop nosuch
+-q status nosuch
+";
+
+#[test]
+fn ends_as_fail2ban_client_does() {
+    if is_missing(&["fail2ban-server", "unshare", "nft"]) {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let host = Host::new(temp.path());
+    let _shown = [host.dir.join("ours.log"), host.dir.join("fail2ban.log")].map(ShownOnFailure);
+    let (theirs, ours) = (host.start_theirs(), host.start_ours());
+    for line in WHOLE.lines() {
+        let ended = |client: &Path| {
+            let mut command = host.ours(client);
+            command.arg("-c").arg(host.dir.join("fail2ban")).args(line.split(' '));
+            command.output().unwrap()
+        };
+        let want = ended(Path::new("/usr/bin/fail2ban-client"));
+        let got = ended(&host.dir.join("fail2ban-client"));
+        assert_eq!(got.status.code(), want.status.code(), "{line}: {got:?}, {want:?}");
+        // How a failure is worded is each program's own.
+        if want.status.success() {
+            assert_eq!(String::from_utf8(got.stdout), String::from_utf8(want.stdout), "{line}");
+        }
+    }
+    theirs.stop();
+    ours.stop();
+}
+
+/// Debian's plugin for Munin, which reads what fail2ban-client prints.
+const MUNIN: &str = "/usr/share/munin/plugins/fail2ban";
+
+#[test]
+fn munin_draws_the_same() {
+    if is_missing(&["fail2ban-server", "unshare", "nft"]) {
+        return;
+    }
+    if !Path::new(MUNIN).exists() {
+        return skip("`munin-plugins-core` is not installed");
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let host = Host::new(temp.path());
+    let _shown = [host.dir.join("ours.log"), host.dir.join("fail2ban.log")].map(ShownOnFailure);
+    let (theirs, ours) = (host.start_theirs(), host.start_ours());
+    let ban = vec!["set", "beta", "banip", "192.0.2.1", "192.0.2.2"];
+    host.theirs("fail2ban.sock", std::slice::from_ref(&ban));
+    assert!(host.client(&ban).status.success());
+    let drawn = |client: &Path, what: &str| {
+        let mut plugin = host.ours(MUNIN);
+        plugin.arg(what).env("MUNIN_LIBDIR", "/usr/share/munin").env("client", client);
+        plugin.env("config_dir", host.dir.join("fail2ban"));
+        String::from_utf8(plugin.output().unwrap().stdout).unwrap()
+    };
+    for what in ["autoconf", "config", "fetch"] {
+        let want = drawn(Path::new("/usr/bin/fail2ban-client"), what);
+        assert_eq!(drawn(&host.dir.join("fail2ban-client"), what), want);
+        println!("{want}");
+    }
+    assert!(drawn(&host.dir.join("fail2ban-client"), "fetch").contains("beta.value 2"));
+    theirs.stop();
     ours.stop();
 }
 
