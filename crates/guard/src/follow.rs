@@ -197,8 +197,8 @@ pub struct Follower {
     renamed: bool,
     /// Files that are followed at most here.
     max_files: usize,
-    /// Whether a log was opened by a link, which may lead to a folder that is not watched yet.
-    relinked: bool,
+    /// Whether a log was opened that may lie in a folder which is not watched yet.
+    strayed: bool,
 }
 
 /// One path that is followed.
@@ -252,21 +252,17 @@ struct Retired {
 
 impl Follower {
     /// A follower that has not looked yet; `marks` are those of the last life.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no inotify left.
-    pub fn new(sources: Vec<Source>, marks: Vec<Mark>) -> io::Result<Self> {
-        Ok(Self {
+    pub fn new(sources: Vec<Source>, marks: Vec<Mark>) -> Self {
+        Self {
             sources,
             marks: marks.into_iter().map(|mark| (mark.path.clone(), mark)).collect(),
             logs: BTreeMap::new(),
-            watches: Watches::new()?,
+            watches: Watches::default(),
             awaited: BTreeSet::new(),
             renamed: false,
             max_files: file::room_for(MAX_FILES),
-            relinked: false,
-        })
+            strayed: false,
+        }
     }
 
     /// Has other sources from the next run on. A file that one of them names goes on where it is;
@@ -309,7 +305,7 @@ impl Follower {
                 }
             }
             due = unfinished;
-            let is_idle = due.is_empty() && !self.relinked;
+            let is_idle = due.is_empty() && !self.strayed;
             let wait = if is_idle { self.patience() } else { Duration::ZERO };
             let streams = self.logs.values().filter_map(|log| log.open.as_ref());
             let streams = streams.filter(|it| it.is_stream).map(|it| &it.file);
@@ -319,7 +315,7 @@ impl Follower {
             due.extend(self.streams());
             let Told { touched, others, mut look_around } = self.watches.told()?;
             due.extend(touched);
-            look_around |= std::mem::take(&mut self.relinked);
+            look_around |= std::mem::take(&mut self.strayed);
             if look_around || looked.elapsed() >= self.recheck() {
                 looked = Instant::now();
                 if self.look_around(tell).is_break() {
@@ -349,7 +345,9 @@ impl Follower {
     fn unwatched(&self) -> impl Iterator<Item = PathBuf> {
         let polled = |log: &Log| log.sources.iter().any(|&it| self.sources[it].polled);
         let remote = |log: &Log| log.open.as_ref().is_some_and(|it| it.is_remote);
-        let loose = move |log: &Log| log.adrift || !log.retired.is_empty() || remote(log);
+        let closed = |log: &Log| log.trouble.is_some();
+        let loose =
+            move |log: &Log| log.adrift || !log.retired.is_empty() || remote(log) || closed(log);
         self.logs
             .iter()
             .filter(move |(_, log)| self.watches.failed || loose(log) || polled(log))
@@ -376,7 +374,8 @@ impl Follower {
                 Err(why) => {
                     let note = format!(
                         "the kernel does not watch the folders of the logs ({why}), so they are \
-                         looked at every second; raise fs.inotify.max_user_watches"
+                         looked at every second; raise fs.inotify.max_user_watches and \
+                         max_user_instances"
                     );
                     return tell(News::Note(&note));
                 }
@@ -421,7 +420,7 @@ impl Follower {
         }
         // A file of a pattern that is gone for good leaves nothing behind.
         self.logs.retain(|path, log| {
-            log.open.is_some() || !log.retired.is_empty() || path.symlink_metadata().is_ok()
+            log.open.is_some() || !log.retired.is_empty() || path.try_exists().unwrap_or(true)
         });
         ControlFlow::Continue(folders)
     }
@@ -493,7 +492,8 @@ impl Follower {
             return ControlFlow::Continue(false);
         }
         log.retired.retain(|it| !found.of_others.contains(&it.open.id));
-        self.relinked |= path.is_symlink();
+        // By a link it may lie anywhere, and its folder may have been as closed as it was.
+        self.strayed |= path.is_symlink() || log.trouble.take().is_some();
         log.begin(path, found.is_new, tell)?;
         ControlFlow::Continue(true)
     }
@@ -553,7 +553,6 @@ impl Log {
         open.learn_head()?;
         self.open = Some(open);
         self.is_begun = true;
-        self.trouble = None;
         Ok(())
     }
 

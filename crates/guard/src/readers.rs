@@ -130,7 +130,7 @@ impl Readers {
         })?);
         let tools = Tools { clock: clock.clone(), inbox: inbox.clone(), names, friends, shell };
         let (sources, eyes) = plan.files.into_iter().unzip();
-        let follower = Follower::new(sources, store.marks)?;
+        let follower = Follower::new(sources, store.marks);
         let reader = Reader::new(eyes, clock.clone(), inbox.clone(), tools.names.clone());
         let files = Some(tools.follow(follower, reader)?);
         let mut readers = Self { tools, files, journals: BTreeMap::new(), left: store.cursors };

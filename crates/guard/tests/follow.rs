@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -56,7 +57,7 @@ impl Following {
         mark: Option<Mark>,
         may_tell: impl Fn() + Send + 'static,
     ) -> Self {
-        let mut follower = Follower::new(vec![source], mark.into_iter().collect()).unwrap();
+        let mut follower = Follower::new(vec![source], mark.into_iter().collect());
         let stop = Stop::new().unwrap();
         let (tell, heard) = channel();
         let until = stop.clone();
@@ -479,14 +480,14 @@ fn from_its_end_is_read_only_what_was_there() {
 /// Set in a process of a test's own.
 const LIMITED: &str = "FAIL2MISP_TEST_LIMITED";
 
-/// Whether this is a process that `limit`, words of a shell, was said to; runs the test in one if not.
+/// Whether this is a process that was started by `limit`, words of a shell; runs the test in one if not.
 fn is_limited(test: &str, limit: &str) -> bool {
     if std::env::var_os(LIMITED).is_some() {
         return true;
     }
     // The limits of a user namespace are nobody else's.
     let mut child = std::process::Command::new("unshare");
-    child.args(["-r", "sh", "-c", &format!("{limit} && exec \"$0\" --exact {test}")]);
+    child.args(["-r", "sh", "-c", &format!("{limit} \"$0\" --exact {test}")]);
     child.arg(std::env::current_exe().unwrap()).env(LIMITED, "1");
     let output = child.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
@@ -495,8 +496,36 @@ fn is_limited(test: &str, limit: &str) -> bool {
 }
 
 #[test]
+fn what_may_not_be_read_is_said_until_it_may() {
+    let without = "exec setpriv --bounding-set=-dac_override,-dac_read_search";
+    if !is_limited("what_may_not_be_read_is_said_until_it_may", without) {
+        return;
+    }
+    let allow =
+        |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let mut log = Following::new("private/log", |it| {
+        fs::create_dir(it.join("private")).unwrap();
+        append(&it.join("private/log"), "one\n");
+        allow(&it.join("private/log"), 0);
+    });
+    log.is_told("log: Permission denied (os error 13)");
+    allow(&log.path("private/log"), 0o600);
+    log.is_told("follows log");
+    log.reads(&["one"]);
+    allow(&log.path("private"), 0);
+    let (folder, mark) = log.end();
+    let mut log = Following::again(folder, "private/log", mark);
+    log.is_told("log: Permission denied (os error 13)");
+    allow(&log.path("private"), 0o700);
+    log.write("private/log", "two\n");
+    log.is_told("follows log");
+    log.reads(&["two"]);
+    log.end();
+}
+
+#[test]
 fn descriptors_are_no_limit_where_more_may_be_had() {
-    if !is_limited("descriptors_are_no_limit_where_more_may_be_had", "ulimit -Sn 99") {
+    if !is_limited("descriptors_are_no_limit_where_more_may_be_had", "ulimit -Sn 99; exec") {
         return;
     }
     let names: Vec<String> = (100..300).map(|it| it.to_string()).collect();
@@ -507,7 +536,7 @@ fn descriptors_are_no_limit_where_more_may_be_had() {
 
 #[test]
 fn descriptors_are_left_for_all_else() {
-    if !is_limited("descriptors_are_left_for_all_else", "ulimit -n 64") {
+    if !is_limited("descriptors_are_left_for_all_else", "ulimit -n 64; exec") {
         return;
     }
     let names: Vec<String> = (10..50).map(|it| it.to_string()).collect();
@@ -527,10 +556,15 @@ fn write_each(folder: &Path, names: &[String]) {
 
 #[test]
 fn where_the_kernel_does_not_watch_it_is_looked_again_and_again() {
-    let limit = "echo 0 > /proc/sys/user/max_inotify_watches";
-    if !is_limited("where_the_kernel_does_not_watch_it_is_looked_again_and_again", limit) {
-        return;
+    let test = "where_the_kernel_does_not_watch_it_is_looked_again_and_again";
+    for limit in ["max_inotify_watches", "max_inotify_instances"] {
+        if is_limited(test, &format!("echo 0 > /proc/sys/user/{limit}; exec")) {
+            return looks_again_and_again();
+        }
     }
+}
+
+fn looks_again_and_again() {
     let mut log = Following::new("*.log", |_| {});
     log.is_told("awaits 0");
     match log.heard.recv_timeout(PATIENCE).unwrap() {
@@ -563,6 +597,21 @@ fn a_fifo_is_read_as_it_comes() {
     }
     let (_, mark) = log.end();
     assert_eq!(mark, None); // there is nothing to go back to
+}
+
+#[test]
+fn a_log_that_is_a_fifo_for_some_time() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), "one\n"));
+    log.reads(&["one"]);
+    log.rename("log", "log.1");
+    let fifo = log.path("log");
+    assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+    log.write("log", "two\n"); // which waits for the reader
+    log.reads(&["two"]);
+    fs::remove_file(log.path("log")).unwrap();
+    log.write("log", "three\n");
+    log.reads(&["three"]);
+    log.end();
 }
 
 #[test]

@@ -70,7 +70,8 @@ impl Named {
             let folder = place.ancestors().skip(1).find(|it| it.is_dir());
             self.folders.extend(folder.map(Path::to_owned));
         }
-        if path.exists() {
+        // Of one that may not be looked at, that is said when it is to be opened.
+        if path.try_exists().unwrap_or(true) {
             self.files.push(path);
         }
     }

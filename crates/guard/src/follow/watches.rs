@@ -20,9 +20,10 @@ use super::Stop;
 const EVENT_BYTES: usize = 32 << 10;
 
 /// The folders that are watched, and the names in them that are logs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Watches {
-    inotify: OwnedFd,
+    /// `None` while the system has no more of them.
+    inotify: Option<OwnedFd>,
     folders: HashMap<PathBuf, i32>,
     /// The logs in each watched folder: by the name that the kernel tells.
     logs: HashMap<i32, HashMap<OsString, PathBuf>>,
@@ -42,11 +43,6 @@ pub(super) struct Told {
 }
 
 impl Watches {
-    pub(super) fn new() -> io::Result<Self> {
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Self { inotify, folders: HashMap::new(), logs: HashMap::new(), failed: false })
-    }
-
     /// Watches these folders and no others, for these logs: where each lies, and its path; tells
     /// whether any folder was not watched before.
     pub(super) fn watch(
@@ -54,7 +50,12 @@ impl Watches {
         folders: &BTreeSet<PathBuf>,
         logs: &[(PathBuf, PathBuf)],
     ) -> io::Result<bool> {
-        let inotify = &self.inotify;
+        self.failed = true;
+        let inotify = match self.inotify.take() {
+            Some(inotify) => inotify,
+            None => inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
+        };
+        let inotify = &*self.inotify.insert(inotify);
         self.folders.retain(|folder, watch| {
             let wanted = folders.contains(folder);
             if !wanted {
@@ -103,8 +104,8 @@ impl Watches {
         patience: Duration,
     ) -> io::Result<bool> {
         let timeout = Timespec::try_from(patience).map_err(io::Error::other)?;
-        let mut ready =
-            vec![PollFd::new(&stop.0, PollFlags::IN), PollFd::new(&self.inotify, PollFlags::IN)];
+        let mut ready = vec![PollFd::new(&stop.0, PollFlags::IN)];
+        ready.extend(self.inotify.iter().map(|it| PollFd::new(it, PollFlags::IN)));
         ready.extend(streams.map(|it| PollFd::new(it, PollFlags::IN)));
         match rustix::event::poll(&mut ready, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => Ok(!ready[0].revents().is_empty()),
@@ -115,8 +116,9 @@ impl Watches {
     /// Takes all that was told.
     pub(super) fn told(&mut self) -> io::Result<Told> {
         let mut told = Told::default();
+        let Some(inotify) = &self.inotify else { return Ok(told) };
         let mut room = [MaybeUninit::uninit(); EVENT_BYTES];
-        let mut events = inotify::Reader::new(&self.inotify, &mut room);
+        let mut events = inotify::Reader::new(inotify, &mut room);
         let mut ended = Vec::new();
         loop {
             let event = match events.next() {
@@ -144,7 +146,7 @@ impl Watches {
             let gone = ended.contains(watch);
             if gone {
                 // As above: it may be gone already.
-                let _ = inotify::remove_watch(&self.inotify, *watch);
+                let _ = inotify::remove_watch(inotify, *watch);
             }
             !gone
         });
