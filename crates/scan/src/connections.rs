@@ -175,11 +175,9 @@ impl Connections {
         &mut self.cases[place].case
     }
 
-    /// Whether nothing is known of the connection `id`, nor will be by `fields`: they tell of no
-    /// failure, and that it is over.
-    pub(crate) fn stays_unknown(&mut self, id: &str, fields: &Fields, now: Timestamp) -> bool {
-        let is_no_failure = fields.is_set(Name::NOFAIL) || fields.is_set(Name::MLFGAINED);
-        is_no_failure && fields.is_set(Name::MLFFORGET) && self.find(id, now).is_none()
+    /// Whether anything is known of the connection `id`.
+    pub(crate) fn knows(&mut self, id: &str, now: Timestamp) -> bool {
+        self.find(id, now).is_some()
     }
 
     /// Where the case of a connection is, if it is known and not too old.

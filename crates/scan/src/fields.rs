@@ -146,6 +146,19 @@ impl Groups {
         }
     }
 
+    /// Where the text is that the group of this name caught, if it did, and nothing is merged into
+    /// any group.
+    pub(crate) fn caught(&self, name: Name, spans: &[Caught]) -> Caught {
+        let is_merged = !self.alternatives.is_empty() || !self.tuples.is_empty();
+        let place = self.named.iter().position(|(_, known)| *known == name)?;
+        spans[place].filter(|(start, end)| start < end && !is_merged)
+    }
+
+    /// Whether a group has this name.
+    pub(crate) fn has(&self, name: Name) -> bool {
+        self.named.iter().any(|(_, known)| *known == name)
+    }
+
     /// Where the content is that the last search of `searcher` caught, if it is not empty.
     pub(crate) fn content(&self, searcher: &Searcher) -> Caught {
         searcher.span(self.content?).filter(|(start, end)| start < end)

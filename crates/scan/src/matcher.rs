@@ -123,6 +123,11 @@ impl Matcher {
         for finding in findings {
             match (finding, line.time) {
                 (Finding::Ignored(index), _) => told.push(Outcome::Ignored(*index)),
+                (Finding::Match(found), Some(_))
+                    if self.memory.forgets(text, found, spans, line.now) =>
+                {
+                    told.push(Outcome::Remembered { failregex: found.failregex });
+                }
                 (Finding::Match(found), Some(time)) => {
                     self.memory.catch(text, found, spans);
                     told.extend(self.memory.outcome(found.failregex, line.shown(), line, time));
@@ -191,6 +196,21 @@ impl Matcher {
 }
 
 impl Memory {
+    /// Whether a match is no failure and only ends a connection, of which nothing is known: nothing
+    /// is of it afterwards. Most connections end so.
+    fn forgets(&mut self, text: &str, found: &Match, spans: &[Caught], now: Timestamp) -> bool {
+        let groups = &self.filter.failures[found.failregex].groups;
+        let is_caught = |name| groups.caught(name, &spans[found.caught..]).is_some();
+        let ends = is_caught(Name::MLFFORGET)
+            && (is_caught(Name::NOFAIL) || is_caught(Name::MLFGAINED))
+            && !groups.has(Name::MLFID);
+        let id = self.filter.prefix.as_ref().filter(|_| ends).and_then(|prefix| {
+            let (start, end) = prefix.groups.caught(Name::MLFID, &spans[found.before..])?;
+            text.get(start..end)
+        });
+        id.is_some_and(|id| !self.connections.knows(id, now))
+    }
+
     /// Makes the fields of what was found in `text`.
     fn catch(&mut self, text: &str, found: &Match, spans: &[Caught]) {
         self.catch_before(text, &spans[found.before..]);
@@ -227,9 +247,6 @@ impl Memory {
         let Some(id) = fields.shown(Name::MLFID) else {
             return teller.failure(fields, || lines.collect());
         };
-        if connections.stays_unknown(&id, fields, line.now) {
-            return Some(Outcome::Remembered { failregex });
-        }
         connection.clear();
         connection.push_str(&id);
         let case = connections.merge(connection, fields, lines, line.now);
