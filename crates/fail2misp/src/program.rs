@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use control::config::ServerOption;
 use control::guard::DisabledJail;
@@ -23,10 +24,28 @@ pub(crate) struct Surroundings {
     pub(crate) source: Source,
     pub(crate) settings: settings::Guard,
     pub(crate) log: Log,
-    /// `[Definition]` of fail2ban.conf.
+    /// Whether the log stays where it is: our own configuration says where, or a dry run leaves
+    /// fail2ban's alone.
+    pub(crate) log_stays: bool,
+    pub(crate) log_follows: Mutex<LogFollows>,
+    /// `[Definition]` of fail2ban.conf, as it was at the start.
     pub(crate) server: BTreeMap<String, String>,
     /// guard.db; `None` where nothing is kept.
     pub(crate) database: Option<PathBuf>,
+}
+
+/// fail2ban.conf, as far as the log follows it.
+#[derive(Debug, Default)]
+pub(crate) struct LogFollows {
+    in_force: BTreeMap<String, String>,
+    /// As it was read last.
+    read: BTreeMap<String, String>,
+}
+
+impl LogFollows {
+    pub(crate) fn new(in_force: BTreeMap<String, String>) -> Self {
+        Self { in_force, read: BTreeMap::new() }
+    }
 }
 
 impl fmt::Debug for Surroundings {
@@ -35,13 +54,36 @@ impl fmt::Debug for Surroundings {
     }
 }
 
+impl Surroundings {
+    fn log_follows(&self) -> MutexGuard<'_, LogFollows> {
+        self.log_follows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl guard::Program for Surroundings {
     fn jails(&self) -> Result<(Vec<Jail>, Vec<DisabledJail>), String> {
-        let Configuration { jails, faults, .. } = self.source.read(&self.settings);
+        let Configuration { jails, faults, server, .. } = self.source.read(&self.settings);
+        self.log_follows().read = server;
         for fault in faults.iter().filter(|it| it.jail.is_none()) {
             tracing::warn!(target: "fail2misp", "{}", jails::describe(fault));
         }
         Ok((jails, refused(faults)))
+    }
+
+    fn follow_jails(&self) {
+        let mut follows = self.log_follows();
+        let read = std::mem::take(&mut follows.read);
+        // What was set by hand stays, unless it is written otherwise now.
+        let changed =
+            |name: &str| read.get(name).filter(|it| follows.in_force.get(name) != Some(*it));
+        let level = changed("loglevel").map(|it| self.log.set_level(it));
+        let target = changed("logtarget").filter(|_| !self.log_stays);
+        for refused in [level, target.map(|it| self.log.set_target(it))].into_iter().flatten() {
+            if let Err(why) = refused {
+                tracing::warn!(target: "fail2misp", "the log stays as it is: {why}");
+            }
+        }
+        follows.in_force = read;
     }
 
     fn option(&self, option: ServerOption) -> Value {

@@ -1,7 +1,7 @@
 //! `run`: the daemon, both halves of it or one, and `deliver`, what `report` leaves to the background.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::exit::{Code, Failed, Outcome, escape};
 use crate::jails::{self, Source};
 use crate::log::{self, Log};
 use crate::look_back::LookBack;
-use crate::program::{self, Surroundings};
+use crate::program::{self, LogFollows, Surroundings};
 use crate::settings::{self, BlockList, FirewallChoice, Settings};
 use crate::textfile::Textfile;
 use crate::{allocator, deliver, destinations, firewall, pulling, signals, supervisor};
@@ -177,6 +177,7 @@ fn guard_setup(
         LookBack::of(&settings.look_back, &log).filter(|_| settings.blocklist.is_some());
     let look_back = look_back.map(|it| Arc::new(it) as Arc<dyn guard::LookBack>);
     let block_limits = settings.blocklist.as_ref().map(BlockList::limits).unwrap_or_default();
+    let log_stays = settings.log.target.is_some() || is_dry;
     let settings = settings.guard.clone();
     let choice = if is_dry { FirewallChoice::Memory } else { settings.firewall };
     // A dry run may stand beside a live daemon, and leaves its memory and its socket alone.
@@ -192,7 +193,9 @@ fn guard_setup(
         ipv6_prefix: settings.ipv6_prefix,
         ipv4: settings.ipv4_prefix.map(|prefix| Crowd { prefix, n_banned }),
     };
-    let program = Surroundings { source, settings, log, server: configuration.server, database };
+    let server = configuration.server;
+    let log_follows = Mutex::new(LogFollows::new(server.clone()));
+    let program = Surroundings { source, settings, log, log_stays, log_follows, server, database };
     guard::Setup {
         jails: configuration.jails,
         disabled: program::refused(configuration.faults),

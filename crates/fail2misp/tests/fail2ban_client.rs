@@ -321,7 +321,10 @@ fn reads_its_configuration_again_by_command_and_by_signal() {
     assert_eq!(said(&["set", "beta", "banip", "192.0.2.1"]), "1\n");
 
     write("[beta]\nmaxretry = 7\n");
+    fs::write(host.dir.join("fail2ban/fail2ban.local"), "[Definition]\nloglevel = NOTICE\n")
+        .unwrap();
     assert_eq!(said(&["reload"]), "OK\n");
+    assert_eq!(said(&["get", "loglevel"]), "Current logging level is 'NOTICE'\n");
     assert_eq!(said(&["get", "beta", "maxretry"]), "7\n");
     assert_eq!(said(&["get", "beta", "banip"]), "192.0.2.1\n");
     write("[beta]\nmaxretry = 8\n[alpha]\nenabled = false\n");

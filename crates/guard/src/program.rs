@@ -16,6 +16,9 @@ pub trait Program: Debug + Send + Sync {
     /// Says why nothing can be read at all.
     fn jails(&self) -> Result<(Vec<Jail>, Vec<DisabledJail>), String>;
 
+    /// What was read last is in force now: time for what else it says.
+    fn follow_jails(&self);
+
     /// An option of the daemon, as fail2ban would answer.
     fn option(&self, option: ServerOption) -> Value;
 

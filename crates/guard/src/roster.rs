@@ -114,6 +114,7 @@ impl Roster {
             jails: Vec::new(),
         };
         self.put_in_force(&mut state, ready, reform)?;
+        self.program.iter().for_each(|it| it.follow_jails());
         tracing::info!(target: "fail2ban.server", "Reload finished.");
         Ok(())
     }

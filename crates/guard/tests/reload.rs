@@ -39,6 +39,8 @@ impl Program for Configured {
         Ok(self.0.lock().unwrap().clone())
     }
 
+    fn follow_jails(&self) {}
+
     fn option(&self, _: ServerOption) -> Value {
         Value::Null
     }
