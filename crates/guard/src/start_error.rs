@@ -17,7 +17,7 @@ pub enum StartError {
     #[error("guard's memory cannot be used")]
     Store(#[from] StoreError),
     /// The firewall.
-    #[error("the firewall cannot be prepared")]
+    #[error("the firewall cannot be prepared, `fail2misp doctor` tells which one works here")]
     Firewall(#[from] FirewallError),
     /// The control socket.
     #[error("the control socket cannot be served")]

@@ -381,8 +381,11 @@ fn a_file_of_several_names_is_read_once() {
     let mut log = Following::new("*.log", |it| {
         append(&it.join("web.log"), "one\n");
         symlink("web.log", &it.join("current.log"));
+        symlink("web.log", &it.join("which.log"));
     });
     log.reads(&["one"]);
+    log.write("web.log", "two\n");
+    log.reads(&["two"]);
     for n in 0..3 {
         let late = File::options().append(true).open(log.path("web.log")).unwrap();
         log.rename("web.log", &format!("web-{n}.log"));

@@ -26,7 +26,7 @@ pub(super) struct Watches {
     inotify: Option<OwnedFd>,
     folders: HashMap<PathBuf, i32>,
     /// The logs in each watched folder: by the name that the kernel tells.
-    logs: HashMap<i32, HashMap<OsString, PathBuf>>,
+    logs: HashMap<i32, HashMap<OsString, Vec<PathBuf>>>,
     /// Whether some folder could not be watched.
     pub(super) failed: bool,
 }
@@ -88,7 +88,7 @@ impl Watches {
             let watch = place.parent().and_then(|folder| self.folders.get(folder));
             let names = watch.and_then(|watch| self.logs.get_mut(watch));
             if let (Some(names), Some(name)) = (names, place.file_name()) {
-                names.insert(name.to_owned(), log.clone());
+                names.entry(name.to_owned()).or_default().push(log.clone());
             }
         }
         self.failed = outcome.is_err();
@@ -133,9 +133,9 @@ impl Watches {
                 ended.push(event.wd());
             }
             let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
-            let log = self.logs.get(&event.wd()).zip(name).and_then(|(logs, name)| logs.get(name));
-            match log {
-                Some(log) => _ = told.touched.insert(log.clone()),
+            let logs = self.logs.get(&event.wd()).zip(name).and_then(|(logs, name)| logs.get(name));
+            match logs {
+                Some(logs) => told.touched.extend(logs.iter().cloned()),
                 None => {
                     told.others = true;
                     told.look_around |= what.intersects(news());
