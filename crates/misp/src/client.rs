@@ -101,7 +101,7 @@ impl Client {
     ///
     /// When the call fails, here and in all that follows: see [`MispError`].
     pub fn version(&self) -> Result<Version, MispError> {
-        let answer = self.make(&Call::version())?;
+        let answer = self.make(Call::version())?;
         let clock = answer.clock();
         answer.read::<Version>().map(|version| Version { clock, ..version })
     }
@@ -112,7 +112,7 @@ impl Client {
     ///
     /// When the call fails.
     pub fn me(&self) -> Result<Me, MispError> {
-        self.make(&Call::me())?.read()
+        self.make(Call::me())?.read()
     }
 
     /// Adds an event; `None` where one with its uuid is there already.
@@ -121,7 +121,7 @@ impl Client {
     ///
     /// When the call fails, or MISP refuses the event.
     pub fn add_event(&self, event: &Event) -> Result<Option<Event>, MispError> {
-        let answer = self.make(&Call::add_event(event))?;
+        let answer = self.make(Call::add_event(event))?;
         if answer.says("Event already exists") {
             return Ok(None);
         }
@@ -134,7 +134,7 @@ impl Client {
     ///
     /// When the call fails; [`Misconfigured::NoEvent`] where there is none for this key.
     pub fn event(&self, event: &str) -> Result<Event, MispError> {
-        self.make(&Call::event(event))?.read_event(event)
+        self.make(Call::event(event))?.read_event(event)
     }
 
     /// Publishes an event, without mail.
@@ -143,7 +143,7 @@ impl Client {
     ///
     /// When the call fails.
     pub fn publish(&self, event: &str) -> Result<(), MispError> {
-        self.make(&Call::publish(event))?.check()
+        self.make(Call::publish(event))?.check()
     }
 
     /// Adds attributes to an event, and tells for each, in their order, what became of it.
@@ -159,7 +159,7 @@ impl Client {
         if attributes.is_empty() {
             return Ok(Vec::new());
         }
-        self.make(&Call::add_attributes(event, attributes))?.read_items(attributes.len())
+        self.make(Call::add_attributes(event, attributes))?.read_items(attributes.len())
     }
 
     /// Changes an attribute, by its uuid.
@@ -172,7 +172,7 @@ impl Client {
         attribute: Uuid,
         change: &AttributeChange,
     ) -> Result<(), MispError> {
-        self.make(&Call::edit_attribute(attribute, change))?.check()
+        self.make(Call::edit_attribute(attribute, change))?.check()
     }
 
     /// The live attributes of an event that have this type and one of these values.
@@ -189,7 +189,7 @@ impl Client {
         if values.is_empty() {
             return Ok(Vec::new());
         }
-        self.make(&Call::find_attributes(event, kind, values))?.read_found()
+        self.make(Call::find_attributes(event, kind, values))?.read_found()
     }
 
     /// Adds an object to an event.
@@ -198,7 +198,7 @@ impl Client {
     ///
     /// When the call fails, or MISP refuses the object.
     pub fn add_object(&self, event: &str, object: &Object) -> Result<(), MispError> {
-        self.make(&Call::add_object(event, object))?.check()
+        self.make(Call::add_object(event, object))?.check()
     }
 
     /// Adds sightings of attributes whose uuids are known; a repeat changes nothing.
@@ -212,7 +212,7 @@ impl Client {
         }
         // "No sightings added." is the answer to a repeat, and to an attribute that an analyst
         // deleted: both are settled.
-        self.make(&Call::add_sightings(event, sightings))?
+        self.make(Call::add_sightings(event, sightings))?
             .check_saved(&["sightings added", "No sightings added"])
     }
 
@@ -230,7 +230,7 @@ impl Client {
         if values.is_empty() {
             return Ok(false);
         }
-        let answer = self.make(&Call::sight_values(values, kind))?;
+        let answer = self.make(Call::sight_values(values, kind))?;
         if answer.says("No valid attributes found") {
             return Ok(false);
         }
@@ -248,7 +248,7 @@ impl Client {
             #[serde(rename = "Sighting")]
             sighting: Sighting,
         }
-        let rows: Vec<Row> = self.make(&Call::sightings_of(attribute))?.read_in("response")?;
+        let rows: Vec<Row> = self.make(Call::sightings_of(attribute))?.read_in("response")?;
         Ok(rows.into_iter().map(|row| row.sighting).collect())
     }
 
@@ -258,7 +258,7 @@ impl Client {
     ///
     /// When the call fails.
     pub fn tags(&self) -> Result<Vec<Tag>, MispError> {
-        self.make(&Call::tags())?.read_in("Tag")
+        self.make(Call::tags())?.read_in("Tag")
     }
 
     /// Makes a tag where it is missing.
@@ -267,7 +267,7 @@ impl Client {
     ///
     /// When the call fails; [`Misconfigured::NoRight`] where the key may not make tags.
     pub fn add_tag(&self, name: &str) -> Result<Tag, MispError> {
-        self.make(&Call::add_tag(name))?.read_in("Tag")
+        self.make(Call::add_tag(name))?.read_in("Tag")
     }
 
     /// The warninglists that are switched on, without their entries.
@@ -281,7 +281,7 @@ impl Client {
             #[serde(rename = "Warninglist")]
             list: Warninglist,
         }
-        let rows: Vec<Row> = self.make(&Call::warninglists())?.read_in("Warninglists")?;
+        let rows: Vec<Row> = self.make(Call::warninglists())?.read_in("Warninglists")?;
         Ok(rows.into_iter().map(|row| row.list).collect())
     }
 
@@ -291,7 +291,7 @@ impl Client {
     ///
     /// When the call fails.
     pub fn warninglist(&self, id: u64) -> Result<Warninglist, MispError> {
-        self.make(&Call::warninglist(id))?.read_in("Warninglist")
+        self.make(Call::warninglist(id))?.read_in("Warninglist")
     }
 
     /// Makes any call, and tells only whether MISP did not refuse it.
@@ -300,7 +300,7 @@ impl Client {
     ///
     /// When the call fails.
     pub fn check(&self, call: &Call) -> Result<(), MispError> {
-        self.make(call)?.check()
+        self.make(call.clone())?.check()
     }
 
     /// The server's address, without a slash at its end.
@@ -312,16 +312,16 @@ impl Client {
         &self.http
     }
 
-    pub(crate) fn make(&self, call: &Call) -> Result<Answer, MispError> {
+    pub(crate) fn make(&self, call: Call) -> Result<Answer, MispError> {
         let url = format!("{}{}", self.base, call.path());
-        let request = match &call.body {
+        let request = match call.body {
             None => self.http.get(url),
-            Some(body) => self.http.post(url).body(body.clone()),
+            Some(body) => self.http.post(url).body(body),
         };
         let response = request.send().map_err(|error| self.failure(call.name, &error))?;
         let head = answer::Head::of(&response);
         let body = read_body(response).map_err(|why| self.later(call.name, why))?;
-        Answer::judge(call.name, &self.base, &head, &body)
+        Answer::judge(call.name, &self.base, &head, body)
     }
 
     pub(crate) fn failure(&self, call: &'static str, error: &reqwest::Error) -> MispError {

@@ -87,7 +87,7 @@ pub struct Page {
 
 impl Page {
     /// Reads the answer to a search for at most `limit` attributes.
-    pub(crate) fn read(answer: Answer, limit: u32) -> Result<Self, MispError> {
+    pub(crate) fn read(answer: &Answer, limit: u32) -> Result<Self, MispError> {
         #[derive(Deserialize)]
         struct Rows {
             #[serde(rename = "Attribute", default)]
@@ -153,7 +153,7 @@ impl Client {
             "returnFormat": "json", "type": kinds, "timestamp": since.as_second(),
             "deleted": [0, 1], "includeEventTags": 1, "limit": limit, "page": page,
         });
-        Page::read(self.make(&Call::post("attributes/restSearch", "", &body))?, limit)
+        Page::read(&self.make(Call::post("attributes/restSearch", "", &body))?, limit)
     }
 
     /// The sightings of all kinds since then.
@@ -170,7 +170,7 @@ impl Client {
         let body = json!({
             "returnFormat": "json", "from": since.as_second(), "limit": MAX_SIGHTINGS,
         });
-        let answer = self.make(&Call::post("sightings/restSearch", "", &body))?;
+        let answer = self.make(Call::post("sightings/restSearch", "", &body))?;
         let rows: Vec<Row> = answer.read_in("response")?;
         Ok(rows.into_iter().map(|it| it.sighting).collect())
     }
@@ -182,7 +182,7 @@ impl Client {
     /// When the call fails.
     pub fn organisation(&self, id: u64) -> Result<String, MispError> {
         let call = Call::get("organisations/view", &id.to_string());
-        self.make(&call)?.read_in::<FoundOrganisation>("Organisation").map(|it| it.name)
+        self.make(call)?.read_in::<FoundOrganisation>("Organisation").map(|it| it.name)
     }
 
     /// What a path of the server answers as JSON.
@@ -191,7 +191,7 @@ impl Client {
     ///
     /// When the call fails.
     pub fn read<T: serde::de::DeserializeOwned>(&self, path: &'static str) -> Result<T, MispError> {
-        self.make(&Call::get(path, ""))?.read()
+        self.make(Call::get(path, ""))?.read()
     }
 
     /// A body to be read while it comes. Each read of it may take as long as a call.
@@ -211,7 +211,7 @@ impl Client {
         let head = Head::of(&response);
         if head.status != 200 {
             let body = read_body(response).map_err(|why| self.later(path, why))?;
-            Answer::judge(path, self.url(), &head, &body)?.check()?;
+            Answer::judge(path, self.url(), &head, body)?.check()?;
             return Err(self.later(path, head.no_misp()));
         }
         Ok(Stream { content_type: head.content_type, body: BufReader::new(response) })

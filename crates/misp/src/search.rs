@@ -95,7 +95,7 @@ impl Client {
     ///
     /// When the call fails.
     pub fn search(&self, search: &Search, page: u32, limit: u32) -> Result<Page, MispError> {
-        Page::read(self.make(&Call::search(search, page, limit))?, limit)
+        Page::read(&self.make(Call::search(search, page, limit))?, limit)
     }
 }
 

@@ -316,27 +316,6 @@ pub struct Role {
     pub perm_site_admin: Option<bool>,
 }
 
-/// One of a thing or several: of a batch of which exactly one was saved, MISP 2.5.1 answers an
-/// object where a list was asked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum OneOrMany<T> {
-    /// A list.
-    Many(Vec<T>),
-    /// The thing itself.
-    One(T),
-}
-
-impl<T> OneOrMany<T> {
-    /// The things, however many.
-    pub fn into_vec(self) -> Vec<T> {
-        match self {
-            Self::Many(items) => items,
-            Self::One(item) => vec![item],
-        }
-    }
-}
-
 /// What MISP says when it refuses, with whatever status: 403 for a wrong key, a missing right,
 /// a duplicate and an invalid value alike.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
