@@ -8,11 +8,10 @@ use std::borrow::Cow;
 use std::io::{self, BufRead};
 use std::net::SocketAddr;
 
+use crate::block::{Block, Blocks};
 use crate::indicator::Indicator;
 use crate::misp_json;
 
-/// The longest line that is looked at; nobody writes an indicator beyond it.
-const MAX_LINE_BYTES: usize = 64 << 10;
 /// The most bad lines that are told one by one: a wrong file has nothing but bad lines.
 const MAX_TOLD: usize = 10;
 /// What the column of indicators is called in the exports of MISP and other makers of lists.
@@ -78,17 +77,15 @@ impl List {
             return Ok(list);
         }
         let mut column = Column::default();
-        let mut line = Vec::new();
-        for number in 1.. {
-            line.clear();
-            let limit = MAX_LINE_BYTES as u64;
-            if io::Read::take(&mut from, limit).read_until(b'\n', &mut line)? == 0 {
-                break;
+        let (mut blocks, mut block) = (Blocks::new(from), Block::default());
+        let mut number = 0;
+        while blocks.next(&mut block)? {
+            let lines = block.text().split_inclusive(|byte| *byte == b'\n');
+            // Nobody writes an indicator so far behind the beginning of a line.
+            for line in lines.skip(usize::from(block.goes_on)) {
+                number += 1;
+                list.take_line(number, &String::from_utf8_lossy(line), &mut column);
             }
-            if line.len() as u64 == limit && line.last() != Some(&b'\n') {
-                from.skip_until(b'\n')?;
-            }
-            list.take_line(number, &String::from_utf8_lossy(&line), &mut column);
         }
         Ok(list)
     }
@@ -267,6 +264,12 @@ mod tests {
             &[2, 3],
         );
         check("", &[], &[]);
+    }
+
+    #[test]
+    fn of_a_line_that_fills_blocks_the_beginning_counts() {
+        let long = format!("192.0.2.7 {}\n", "192.0.2.8 ".repeat(400_000));
+        check(&format!("{long}x\n{long}192.0.2.9"), &["192.0.2.7", "192.0.2.7", "192.0.2.9"], &[2]);
     }
 
     #[test]
