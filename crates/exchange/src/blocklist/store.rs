@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::list::List;
 use super::policy::Indicator;
 use crate::pull::{Progress, Row, RowChange};
-use crate::store::StoreError;
+use crate::store::{StoreError, keep_plans};
 
 /// How long a statement waits for the outbox.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,6 +83,7 @@ impl ListStore {
         let fault = |source| StoreError::Failed { path: path.to_owned(), source };
         let db = Connection::open(path).map_err(fault)?;
         db.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
+        keep_plans(&db).map_err(fault)?;
         db.set_prepared_statement_cache_capacity(STATEMENTS);
         db.execute_batch(&format!(
             "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA temp_store = FILE;
