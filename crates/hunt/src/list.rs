@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use crate::block::{Block, Blocks};
 use crate::indicator::Indicator;
 use crate::misp_json;
+use crate::token::whole_v4;
 
 /// The most bad lines that are told one by one: a wrong file has nothing but bad lines.
 const MAX_TOLD: usize = 10;
@@ -84,7 +85,11 @@ impl List {
             // Nobody writes an indicator so far behind the beginning of a line.
             for line in lines.skip(usize::from(block.goes_on)) {
                 number += 1;
-                list.take_line(number, &String::from_utf8_lossy(line), &mut column);
+                // Most lists hold a million of these and nothing else.
+                match whole_v4(line.trim_ascii_end()) {
+                    Some(addr) => list.indicators.push(Indicator::Address(addr.into())),
+                    None => list.take_line(number, &String::from_utf8_lossy(line), &mut column),
+                }
             }
         }
         Ok(list)

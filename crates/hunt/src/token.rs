@@ -196,6 +196,18 @@ fn without_colons(text: &[u8], mut start: usize, mut end: usize) -> (usize, usiz
     (start, end)
 }
 
+/// The IPv4 address that a text is, without anything around it.
+pub(crate) fn whole_v4(text: &[u8]) -> Option<Ipv4Addr> {
+    let (first, len) = octet(text)?;
+    let (mut bits, mut rest) = (u32::from(first), &text[len..]);
+    for _ in 0..3 {
+        let (octet, len) = octet(rest.strip_prefix(b".")?)?;
+        bits = bits << 8 | u32::from(octet);
+        rest = &rest[1 + len..];
+    }
+    rest.is_empty().then(|| Ipv4Addr::from_bits(bits))
+}
+
 /// The number that ends before `dot`, and where it begins.
 #[inline]
 fn octet_before(text: &[u8], dot: usize) -> Option<(usize, u8)> {
@@ -344,6 +356,7 @@ mod tests {
             let addr = Ipv4Addr::from_bits(bits).to_string();
             let text = format!("{before}{addr}{after}");
             prop_assert_eq!(found(text.as_bytes()), vec![addr]);
+            prop_assert_eq!(whole_v4(text.as_bytes()), text.parse().ok());
         }
 
         #[test]
@@ -371,6 +384,11 @@ mod tests {
             for_each_address(text.as_bytes(), |at, addr| {
                 assert!(at < text.len(), "{addr}");
             });
+        }
+
+        #[test]
+        fn a_whole_address_is_read_as_by_the_standard_library(text in "[0-9]{0,4}([.][0-9]{0,4}){3}") {
+            prop_assert_eq!(whole_v4(text.as_bytes()), text.parse().ok());
         }
     }
 }

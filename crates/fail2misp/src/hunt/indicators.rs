@@ -164,6 +164,9 @@ impl Wanted {
             }
             self.n_wide += wide.len();
         }
-        self.indicators.append(&mut list.indicators);
+        match self.indicators.is_empty() {
+            true => self.indicators = list.indicators,
+            false => self.indicators.append(&mut list.indicators),
+        }
     }
 }
