@@ -451,7 +451,12 @@ impl Follower {
                 }
             };
             match step {
-                Step::Idle => return ControlFlow::Continue(false),
+                Step::Idle => {
+                    if log.open.is_some() && log.trouble.take().is_some() {
+                        tell(News::Followed { path, sources: &log.sources, begin: None })?;
+                    }
+                    return ControlFlow::Continue(false);
+                }
                 Step::Open => {
                     if !self.open(path, tell)? {
                         return ControlFlow::Continue(false);

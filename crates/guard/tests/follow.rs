@@ -515,6 +515,13 @@ fn what_may_not_be_read_is_said_until_it_may() {
     allow(&log.path("private/log"), 0o600);
     log.is_told("follows log");
     log.reads(&["one"]);
+    let writer = open(&log.path("private/log"));
+    allow(&log.path("private"), 0);
+    writeln!(&writer, "late").unwrap();
+    log.is_told("log: Permission denied (os error 13)");
+    allow(&log.path("private"), 0o700);
+    log.reads(&["late"]);
+    log.is_told("follows log");
     allow(&log.path("private"), 0);
     let (folder, mark) = log.end();
     let mut log = Following::again(folder, "private/log", mark);
