@@ -326,8 +326,11 @@ impl LastStamp {
     const NONE: Self = Self { bytes: [b'\n'; Self::LONGEST], counts: [0xff; Self::LONGEST] };
 
     fn new(looked_at: &[u8]) -> Self {
-        // A `\r` is behind the line, or a part of it.
-        if looked_at.is_empty() || looked_at.len() > Self::LONGEST || looked_at.contains(&b'\r') {
+        // A `\r` behind the date ends the line, or is a part of it.
+        if let [] | [.., b'\r', _] | [.., b'\r'] = looked_at {
+            return Self::NONE;
+        }
+        if looked_at.len() > Self::LONGEST {
             return Self::NONE;
         }
         let mut new = Self { bytes: [0; Self::LONGEST], counts: [0; Self::LONGEST] };
