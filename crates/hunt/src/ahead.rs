@@ -11,8 +11,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::block::{Block, Blocks};
 
-/// Blocks of a log that another thread reads: one is searched, one is filled, and one more lets
-/// neither wait for the other.
+/// Blocks of a log that another thread reads, a MiB each: one is searched, one is filled, and one
+/// more lets neither wait for the other.
 const N_BLOCKS: usize = 3;
 
 /// What a log is read from.

@@ -2,8 +2,8 @@
 //!
 //! Each thread takes the next unit of work, reads it block by block, and looks closer only at lines
 //! that hold an indicator. A thread for which no unit is left reads ahead for those that still
-//! search. What a unit gave is added to the whole when the unit is at its end, so a
-//! search that is stopped knows exactly how far it came.
+//! search. What a unit gave is added to the whole when the unit is at its end, so a search that is
+//! stopped knows exactly how far it came.
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -178,7 +178,7 @@ struct Worker<'s> {
     inputs: &'s [Input],
     options: &'s Options,
     progress: &'s Progress,
-    /// Threads that are out of work; once no worker has this, none comes any more.
+    /// Threads that are out of work, which end when no worker has this any more.
     idle: Sender<Errand<'s>>,
     matcher: Matcher<'s>,
     lines: LineReader,
