@@ -36,6 +36,11 @@ const NAMED_DATES: [&str; 3] = ["Epoch", "LEpoch", "TAI64N"];
 /// fail2ban's words for the default dates.
 const DEFAULT_DATES: &str = "Default Detectors";
 
+/// Whether the text of an option matters while guard runs, beside what was read from it.
+pub(crate) fn is_asked_for(name: &str) -> bool {
+    name == "backend" || name.starts_with("bantime.")
+}
+
 /// The value of an option.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use scan::Filter;
 
 use crate::command::Commands;
 use crate::firewall::{Blocking, Firewall, FirewallError, blocking};
+use crate::option;
 use crate::words::chain;
 
 /// A jail that can start.
@@ -39,11 +40,18 @@ impl Ready {
     }
 }
 
+/// A jail as guard keeps it: without what was written of it that guard is never asked for.
+pub(crate) fn kept(mut jail: Jail) -> Arc<Jail> {
+    jail.places.clear();
+    jail.options.retain(|name, _| option::is_asked_for(name));
+    Arc::new(jail)
+}
+
 /// Compiles what each jail needs; what cannot be goes to `disabled`.
 pub(crate) fn all(jails: Vec<Jail>, disabled: &mut Vec<DisabledJail>) -> Vec<Ready> {
     let mut ready = Vec::new();
     for jail in jails {
-        match Ready::of(Arc::new(jail), None) {
+        match Ready::of(kept(jail), None) {
             Ok(jail) => ready.push(jail),
             Err(fault) => leave_out(fault, disabled),
         }

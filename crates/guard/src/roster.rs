@@ -17,7 +17,7 @@ use crate::event::{Event, Reform};
 use crate::option;
 use crate::program::Program;
 use crate::readers::{Plan, Readers};
-use crate::ready::Ready;
+use crate::ready::{self, Ready};
 use crate::words::chain;
 
 /// The jails in force, and who reads for them.
@@ -232,7 +232,7 @@ impl State {
     /// The jails after a reload, each with whether it is idle: those that were `read`; only the one
     /// of them, with the others as they are, where one is named.
     fn with(&self, read: Vec<Jail>, named: Option<&str>) -> Vec<(Arc<Jail>, bool)> {
-        let mut read = read.into_iter().map(Arc::new);
+        let mut read = read.into_iter().map(ready::kept);
         let Some(named) = named else { return read.map(|it| (it, false)).collect() };
         let mut new = read.find(|it| it.name == named);
         let mut jails = Vec::new();
