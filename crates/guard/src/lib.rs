@@ -42,6 +42,7 @@ pub mod mark;
 #[path = "../tests/netns/mod.rs"]
 mod netns;
 mod option;
+mod pages;
 mod program;
 mod reader;
 mod readers;

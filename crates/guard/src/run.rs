@@ -191,7 +191,7 @@ pub(crate) struct Run {
     looked: Instant,
     /// Whether somebody who is banned goes on failing.
     suspicious: bool,
-    /// Whether there was so much to do that the allocator may keep memory for nothing.
+    /// Whether there was so much to do, as there is at the start, that memory is kept for nothing.
     had_much: bool,
     /// Whether who is at a live session is not banned for his failures either.
     pub(crate) protects_sessions: bool,
@@ -249,7 +249,7 @@ impl Run {
             marks_are_due: false,
             looked: now,
             suspicious: false,
-            had_much: false,
+            had_much: true,
             protects_sessions: false,
             leaving: Vec::new(),
             firewall_due: None,

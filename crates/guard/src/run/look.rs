@@ -13,6 +13,7 @@ use crate::addresses;
 use crate::allocator;
 use crate::firewall::{Change, FirewallError, Look, differences};
 use crate::ignore_file;
+use crate::pages;
 use crate::words::chain;
 
 /// How soon after a look at the firewall another one is worth it.
@@ -39,6 +40,7 @@ impl Run {
         self.tell_of_host(self.clock.now());
         if std::mem::take(&mut self.had_much) {
             allocator::give_back();
+            pages::give_back();
         }
     }
 
