@@ -3,15 +3,22 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Client, ClientError, Request, Role};
+use crate::{Client, ClientError, Refusal, Request, Role};
 
 /// How long a name may take, beyond what any answer may: resolv.conf(5) allows three servers, two
 /// attempts and thirty seconds.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(180);
+
+/// How long all seats may be taken: a few commands that take as long as they may by default.
+const SEAT_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long to wait before a seat is asked for again.
+const SEAT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What guard asks.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -91,10 +98,9 @@ impl Request for ActionsRequest {
 /// When nobody listens there, or the conversation breaks off.
 pub fn run(socket: &Path, command: RunCommand) -> Result<CommandEnded, ClientError> {
     let longer = Duration::from_millis(command.timeout_ms);
-    let mut client = Client::connect(socket)?;
-    match client.ask_patiently(&ActionsRequest::Run(command), longer)? {
+    match ask(socket, &ActionsRequest::Run(command), longer)? {
         ActionsAnswer::Ended(ended) => Ok(ended),
-        _ => Err(client.unexpected()),
+        _ => Err(unexpected(socket)),
     }
 }
 
@@ -105,11 +111,10 @@ pub fn run(socket: &Path, command: RunCommand) -> Result<CommandEnded, ClientErr
 ///
 /// As [`run`].
 pub fn addresses(socket: &Path, name: &str) -> Result<Result<Vec<IpAddr>, String>, ClientError> {
-    let mut client = Client::connect(socket)?;
     let request = ActionsRequest::Addresses { name: name.to_owned() };
-    match client.ask_patiently(&request, LOOKUP_PATIENCE)? {
+    match ask(socket, &request, LOOKUP_PATIENCE)? {
         ActionsAnswer::Addresses(addrs) => Ok(addrs),
-        _ => Err(client.unexpected()),
+        _ => Err(unexpected(socket)),
     }
 }
 
@@ -119,10 +124,30 @@ pub fn addresses(socket: &Path, name: &str) -> Result<Result<Vec<IpAddr>, String
 ///
 /// As [`run`].
 pub fn name(socket: &Path, of: &str) -> Result<Option<String>, ClientError> {
-    let mut client = Client::connect(socket)?;
     let request = ActionsRequest::Name { of: of.to_owned() };
-    match client.ask_patiently(&request, LOOKUP_PATIENCE)? {
+    match ask(socket, &request, LOOKUP_PATIENCE)? {
         ActionsAnswer::Name(name) => Ok(name),
-        _ => Err(client.unexpected()),
+        _ => Err(unexpected(socket)),
     }
+}
+
+/// Asks, and waits for a seat where a hundred jails ask at once.
+fn ask(
+    socket: &Path,
+    request: &ActionsRequest,
+    longer: Duration,
+) -> Result<ActionsAnswer, ClientError> {
+    let begun = Instant::now();
+    loop {
+        match Client::connect(socket)?.ask_patiently(request, longer) {
+            Err(ClientError::Refused(Refusal::Busy)) if begun.elapsed() < SEAT_PATIENCE => {
+                thread::sleep(SEAT_PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn unexpected(socket: &Path) -> ClientError {
+    ClientError::Unexpected { path: socket.to_owned() }
 }

@@ -32,6 +32,22 @@ fn start(dir: &Path, part: &str) -> Running {
     running
 }
 
+/// A configuration whose action `note` has these options; `DIR` is the folder.
+fn configure(dir: &Path, note: &str, jails: &str) {
+    let config = dir.join("fail2ban");
+    for folder in ["filter.d", "action.d"] {
+        fs::create_dir_all(config.join(folder)).unwrap();
+    }
+    fs::write(dir.join("auth"), "").unwrap();
+    let write = |name: &str, text: &str| {
+        fs::write(config.join(name), text.replace("DIR", &dir.display().to_string())).unwrap();
+    };
+    write("filter.d/login.conf", "[Definition]\nfailregex = Failed password for .* from <HOST>\n");
+    write("action.d/note.conf", &format!("[Definition]\n{note}"));
+    let default = "[DEFAULT]\nfilter = login\nlogpath = DIR/auth\nmaxretry = 1\naction = note\n";
+    write("jail.conf", &format!("{default}{jails}"));
+}
+
 #[test]
 fn commands_run_where_the_rights_for_them_are() {
     if !has("nft") {
@@ -39,31 +55,8 @@ fn commands_run_where_the_rights_for_them_are() {
     }
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
-    let config = dir.join("fail2ban");
-    for folder in ["filter.d", "action.d"] {
-        fs::create_dir_all(config.join(folder)).unwrap();
-    }
-    let at = |name: &str| dir.join(name).display().to_string();
-    fs::write(dir.join("auth"), "").unwrap();
-    fs::write(
-        config.join("filter.d/login.conf"),
-        "[Definition]\nfailregex = Failed password for .* from <HOST>\n",
-    )
-    .unwrap();
-    fs::write(
-        config.join("action.d/note.conf"),
-        format!("[Definition]\nactionban = echo <ip> $PPID >> {}\n", at("note")),
-    )
-    .unwrap();
-    fs::write(
-        config.join("jail.conf"),
-        format!(
-            "[sshd]\nenabled = true\nfilter = login\nlogpath = {}\nmaxretry = 1\naction = note\n\
-             ignorecommand = test <ip> = 203.0.113.9\n",
-            at("auth")
-        ),
-    )
-    .unwrap();
+    let jail = "[sshd]\nenabled = true\nignorecommand = test <ip> = 203.0.113.9\n";
+    configure(dir, "actionban = echo <ip> $PPID >> DIR/note\n", jail);
     let _shown = ShownOnFailure(dir.join("guard.log"));
     let actions = start(dir, "actions");
     let guard = start(dir, "guard");
@@ -94,34 +87,10 @@ fn names_are_resolved_where_the_network_is() {
     }
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
-    let config = dir.join("fail2ban");
-    for folder in ["filter.d", "action.d"] {
-        fs::create_dir_all(config.join(folder)).unwrap();
-    }
-    let at = |name: &str| dir.join(name).display().to_string();
-    fs::write(dir.join("auth"), "").unwrap();
     fs::write(dir.join("hosts"), "192.0.2.7 friend.example.org\n203.0.113.5 evil.example.org\n")
         .unwrap();
-    fs::write(
-        config.join("filter.d/login.conf"),
-        "[Definition]\nfailregex = Failed password for .* from <HOST>\n",
-    )
-    .unwrap();
-    let note = at("note");
-    fs::write(
-        config.join("action.d/note.conf"),
-        format!("[Definition]\nactionban = echo <ip> <ip-host> >> {note}\n"),
-    )
-    .unwrap();
-    fs::write(
-        config.join("jail.conf"),
-        format!(
-            "[sshd]\nenabled = true\nfilter = login\nlogpath = {}\nmaxretry = 1\naction = note\n\
-             ignoreip = friend.example.org\n",
-            at("auth")
-        ),
-    )
-    .unwrap();
+    let jail = "[sshd]\nenabled = true\nignoreip = friend.example.org\n";
+    configure(dir, "actionban = echo <ip> <ip-host> >> DIR/note\n", jail);
     let _shown = ShownOnFailure(dir.join("guard.log"));
     let said = |what: &str| {
         let said = || fs::read_to_string(dir.join("guard.log")).unwrap();
@@ -136,7 +105,7 @@ fn names_are_resolved_where_the_network_is() {
     append(&log, &failed_logins("evil.example.org", 1));
     said("[sshd] Ban 203.0.113.5");
     let noted = wait_for("the ban is noted", || {
-        fs::read_to_string(&note).ok().filter(|it| it.ends_with('\n'))
+        fs::read_to_string(dir.join("note")).ok().filter(|it| it.ends_with('\n'))
     });
     assert_eq!(noted, "203.0.113.5 evil.example.org\n");
 
@@ -146,4 +115,26 @@ fn names_are_resolved_where_the_network_is() {
     said("the log names worse.example.org, which does not resolve");
     said("does fail2misp-actions.service run?");
     guard.stop();
+}
+
+#[test]
+fn a_hundred_jails_wait_for_their_turn() {
+    if !has("nft") {
+        return skip("`nft` is not installed");
+    }
+    const N_JAILS: usize = 100;
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    // Nobody ends before as many are there as there is room for.
+    let note = "actionstart = echo <name> >> DIR/note\n              \
+                until [ $(wc -l < DIR/note) -ge 60 ]; do sleep 0.1; done\n";
+    let jail = |n| format!("[j{n}]\nenabled = true\naction = note[name=j{n}]\n");
+    configure(dir, note, &(0..N_JAILS).map(jail).collect::<String>());
+    let _shown = ShownOnFailure(dir.join("guard.log"));
+    let _actions = start(dir, "actions");
+    let _guard = start(dir, "guard");
+    wait_for("all actions to start", || {
+        let note = fs::read_to_string(dir.join("note")).unwrap_or_default();
+        (note.lines().count() == N_JAILS).then_some(())
+    });
 }
