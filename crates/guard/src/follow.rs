@@ -35,7 +35,7 @@ use rustix::event::EventfdFlags;
 
 use crate::mark::{self, FileId, Mark};
 use file::Open;
-use rotated::{copy_of, missed_between, rest_of};
+use rotated::{born, copies_since, copy_of, missed_between, rest_of};
 use state::{Seen, State, Step};
 use watches::{Told, Watches};
 
@@ -52,6 +52,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A log that is read as it is written for so long is in operation, if it never pauses, too.
 const WRITTEN_FOR: Duration = Duration::from_secs(60);
+
+/// By how much the clock that stamps files may be behind the one that we ask.
+const CLOCK_GRAIN: Duration = Duration::from_millis(10);
 
 /// How long a file that was rotated away is still followed; daemons reopen their logs within
 /// seconds of logrotate's signal.
@@ -468,13 +471,7 @@ impl Follower {
                 }
                 Step::Restart => {
                     tell(News::Rotated { path, how: "it was overwritten" })?;
-                    let reading = log.reading;
-                    if let Some(open) = &mut log.open {
-                        let copy = open.mark(path).and_then(|mark| copy_of(&mark));
-                        let copy = copy.map(|it| Open { is_new: false, ..it });
-                        log.retired.extend(copy.map(|it| Retired::new(it, reading)));
-                        open.restart();
-                    }
+                    log.restart(path);
                 }
                 Step::Retire => {
                     tell(News::Rotated { path, how: "another file has its name" })?;
@@ -542,7 +539,13 @@ impl Log {
     fn open(&mut self, path: &Path, mark: Option<&Mark>, from_end: bool) -> io::Result<()> {
         let mut open = Open::new(path)?;
         match mark {
-            Some(mark) if open.is_the_one_of(mark)? => open.done = mark.offset,
+            Some(mark) if open.is_the_one_of(mark)? => {
+                open.done = mark.offset;
+                if mark.head.is_empty() {
+                    // It had just been made, and was copied and truncated since, perhaps.
+                    open.begun = born(&open.file.metadata()?)?;
+                }
+            }
             Some(mark) => {
                 let rest = rest_of(mark).into_iter();
                 self.retired.extend(rest.map(|it| Retired::new(it, self.reading)));
@@ -559,6 +562,15 @@ impl Log {
         self.open = Some(open);
         self.is_begun = true;
         Ok(())
+    }
+
+    /// Begins the open file anew, which was overwritten, once what it held is read in its copies.
+    fn restart(&mut self, path: &Path) {
+        let Some(open) = &mut self.open else { return };
+        let copy = open.mark(path).and_then(|mark| copy_of(&mark));
+        let copy = copy.map(|it| Open { is_new: false, ..it });
+        self.retired.extend(copy.map(|it| Retired::new(it, self.reading)));
+        open.restart();
     }
 
     /// Has whoever listens choose where the files begin that were just opened, tells of the last of
@@ -599,9 +611,14 @@ impl Log {
         if self.ends.is_some_and(Ends::is_written) {
             self.reading = Reading::InOperation;
         }
+        let is_first = from == 0 && !open.is_read;
         if let Err(error) = open.fill(from, to) {
             return self.complain(path, &error, tell);
         }
+        if is_first && open.is_read && !open.is_stream {
+            self.read_copies(path, tell)?;
+        }
+        let Some(open) = &mut self.open else { return ControlFlow::Continue(()) };
         let at_end = open.done == to;
         if !open.lines.whole().is_empty() {
             let (mark, n_cut) = (open.mark(path), open.lines.take_cut());
@@ -622,6 +639,21 @@ impl Log {
             (false, _) => self.ends = None,
         }
         ControlFlow::Continue(())
+    }
+
+    /// Reads the copies that were made of the open file before any of it was read.
+    fn read_copies(&mut self, path: &Path, tell: Tell<'_>) -> ControlFlow<()> {
+        let Some(open) = &self.open else { return ControlFlow::Continue(()) };
+        let since = open.begun - CLOCK_GRAIN;
+        match copies_since(path, &self.retired, open, since) {
+            Ok(copies) if copies.is_empty() => ControlFlow::Continue(()),
+            Ok(copies) => {
+                let copies = copies.into_iter().map(|it| Open { is_new: false, ..it });
+                self.retired.extend(copies.map(|it| Retired::new(it, self.reading)));
+                self.attend_retired(path, tell)
+            }
+            Err(error) => self.complain(path, &error, tell),
+        }
     }
 
     /// Reads what came late to files that were rotated away.

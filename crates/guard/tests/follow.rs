@@ -445,6 +445,47 @@ fn rotated_while_it_was_down() {
     log.end();
 }
 
+/// Waits until the clock has moved on that stamps files: by their times they are put in order.
+fn tick(folder: &Path) {
+    let probe = folder.join("probe");
+    let born = || {
+        fs::write(&probe, "").unwrap();
+        let born = fs::metadata(&probe).unwrap().created().unwrap();
+        fs::remove_file(&probe).unwrap();
+        born
+    };
+    let begun = born();
+    while born() == begun {}
+}
+
+/// Killed when it has dealt with a copy that it missed, it goes on in the file that was copied.
+#[test]
+fn rotated_by_copies_and_renames_while_it_was_down() {
+    let mut log = Following::new("log", |it| append(&it.join("log"), "one\n"));
+    log.reads(&["one"]);
+    let (folder, mark) = log.end();
+    let path = |name: &str| folder.path().join(name);
+    fs::rename(path("log"), path("log.2")).unwrap();
+    tick(folder.path());
+    append(&path("log"), "two\n");
+    tick(folder.path());
+    fs::copy(path("log"), path("log.1")).unwrap();
+    open(&path("log")).set_len(0).unwrap();
+    tick(folder.path());
+    append(&path("log"), "three\n");
+    let mut log = Following::again(folder, "log", mark);
+    log.reads(&["two", "three"]);
+    let after_two = log.mark.take();
+    let (folder, _) = log.end();
+    let path = |name: &str| folder.path().join(name);
+    fs::rename(path("log.1"), path("log.3")).unwrap();
+    fs::rename(path("log"), path("log.1")).unwrap();
+    append(&path("log"), "four\n");
+    let mut log = Following::again(folder, "log", after_two);
+    log.reads(&["three", "four"]);
+    log.end();
+}
+
 #[test]
 fn by_looking_again_and_again() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -54,6 +55,8 @@ pub(super) struct Open {
     pub(super) is_new: bool,
     /// Whether some of it was read in this life.
     pub(super) is_read: bool,
+    /// Since when it is read from its beginning.
+    pub(super) begun: SystemTime,
     /// Whether it was a file without a line when it was opened.
     pub(super) was_empty: bool,
 }
@@ -88,6 +91,7 @@ impl Open {
             is_remote,
             is_new: true,
             is_read: false,
+            begun: SystemTime::now(),
             was_empty: !is_stream && metadata.len() == 0,
         })
     }
@@ -121,20 +125,31 @@ impl Open {
         Ok(telling && mark.offset <= size && mark::begins_with(&self.file, &mark.head)?)
     }
 
-    /// Reads on, at most to `to`; returns how many bytes.
+    /// Reads on, at most to `to`; returns how many bytes. Of a file that is overwritten meanwhile, it
+    /// reads none.
     pub(super) fn fill(&mut self, from: u64, to: u64) -> io::Result<u64> {
-        let to = to.max(from);
+        let n_left = to.saturating_sub(from);
+        let Self { file, head, lines, .. } = self;
         let n_read = match self.is_stream {
-            true => self.lines.fill(to - from, |room| (&self.file).read(room))?,
-            false => self.lines.fill(to - from, |room| self.file.read_at(room, from))?,
+            true => lines.fill(n_left, |room| (&*file).read(room))?,
+            false => lines.fill(n_left, |room| {
+                let n_read = file.read_at(room, from)?;
+                if !mark::begins_with(file, head)? {
+                    return Ok(0);
+                }
+                if let Some(known) = (head.len() as u64).checked_sub(from) {
+                    let new = room[..n_read].iter().skip(usize::try_from(known).unwrap_or(n_read));
+                    head.extend(new.take(HEAD_BYTES - head.len()));
+                }
+                Ok(n_read)
+            })?,
         };
         self.done = from + n_read;
         self.is_read |= n_read > 0;
-        self.learn_head()?;
         Ok(n_read)
     }
 
-    /// Keeps the first bytes of what was read, to know the file again.
+    /// Learns the first bytes of what was dealt with in another life, to know the file again.
     pub(super) fn learn_head(&mut self) -> io::Result<()> {
         if self.is_stream {
             return Ok(());
@@ -156,6 +171,7 @@ impl Open {
     pub(super) fn restart(&mut self) {
         self.done = 0;
         self.is_read = false;
+        self.begun = SystemTime::now();
         self.head.clear();
         self.lines = Lines::default();
     }

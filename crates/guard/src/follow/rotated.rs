@@ -10,6 +10,10 @@ use super::Retired;
 use super::file::Open;
 use crate::mark::{self, FileId, Mark};
 
+/// How often it is looked for rotated files while they are moved about; a rotation takes some
+/// microseconds.
+const MAX_LOOKS: u32 = 5;
+
 /// What `mark` speaks of and is not dealt with, where it lies beside its successor now: the same file
 /// under another name; or the copy that was made of it before it was truncated, and then the file, if
 /// it was renamed since.
@@ -39,25 +43,16 @@ struct Beside {
 
 fn beside(mark: &Mark) -> Beside {
     let (mut found, mut copied) = (Beside::default(), None);
-    let folder = mark.path.parent().and_then(|it| fs::read_dir(it).ok());
-    for entry in folder.into_iter().flatten().filter_map(Result::ok) {
-        // What vanishes meanwhile is no rest.
-        let Ok(metadata) = entry.metadata() else { continue };
-        let is_same = FileId::of(&metadata) == mark.file;
-        let is_rotated = is_rotated(&mark.path, &entry.path());
-        if !is_same && !is_rotated {
-            continue;
-        }
-        let Ok(open) = Open::new(&entry.path()) else { continue };
+    for Rotated { open, metadata } in rotated(&mark.path, Some(mark.file)).unwrap_or_default() {
         let (born, goes_on) = (born(&metadata).ok(), open.is_the_one_of(mark).unwrap_or(false));
         // A copy goes by the file that it was made of.
         let rest =
             |open| Open { done: mark.offset, id: mark.file, head: mark.head.clone(), ..open };
-        match (is_same, goes_on) {
+        match (open.id == mark.file, goes_on) {
             (true, true) => found.same = Some(rest(open)),
-            (true, false) if is_rotated => found.truncated = Some(open),
+            (true, false) => found.truncated = Some(open),
             (false, true) if born >= copied => (found.copy, copied) = (Some(rest(open)), born),
-            (true | false, _) => {}
+            (false, _) => {}
         }
     }
     found
@@ -73,34 +68,107 @@ pub(super) fn missed_between(
     retired: &[Retired],
     next: &Open,
 ) -> io::Result<Vec<Open>> {
-    let (Some(last), Some(folder)) = (retired.last(), path.parent()) else {
-        return Ok(Vec::new());
-    };
-    let last = &last.open;
+    let Some(Retired { open: last, .. }) = retired.last() else { return Ok(Vec::new()) };
     let of_last = last.file.metadata()?;
     let (since, written) = (born(&of_last)?, of_last.modified()?);
+    missed(path, retired, next, |it| {
+        let is_copy = !last.head.is_empty() && mark::begins_with(&it.open.file, &last.head)?;
+        Ok(born(&it.metadata)? >= since && it.metadata.modified()? >= written && !is_copy)
+    })
+}
+
+/// The copies that were made of `next` since `since` and before any of it was read, oldest first.
+pub(super) fn copies_since(
+    path: &Path,
+    retired: &[Retired],
+    next: &Open,
+    since: SystemTime,
+) -> io::Result<Vec<Open>> {
+    let since = born(&next.file.metadata()?)?.max(since);
+    missed(path, retired, next, |it| {
+        let is_of_now = !next.head.is_empty() && mark::begins_with(&it.open.file, &next.head)?;
+        Ok(born(&it.metadata)? >= since && !is_of_now)
+    })
+}
+
+/// Files under names of a rotation that are neither `next` nor known, and that are wanted, oldest
+/// first.
+fn missed(
+    path: &Path,
+    retired: &[Retired],
+    next: &Open,
+    is_wanted: impl Fn(&Rotated) -> io::Result<bool>,
+) -> io::Result<Vec<Open>> {
+    // A copy goes by another file's number.
+    let known = retired.iter().map(|it| it.open.file.metadata().map(|it| FileId::of(&it)));
+    let known: Vec<FileId> = known.chain([Ok(next.id)]).collect::<io::Result<_>>()?;
     let mut missed = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        // What vanishes meanwhile is nothing that was missed.
-        let Ok(metadata) = entry.metadata() else { continue };
-        let (id, born) = (FileId::of(&metadata), born(&metadata)?);
-        let known = id == next.id || retired.iter().any(|it| it.open.id == id);
-        let is_older = born < since || metadata.modified()? < written;
-        if known || is_older || !is_rotated(path, &entry.path()) {
-            continue;
-        }
-        let Ok(open) = Open::new(&entry.path()) else { continue };
-        if last.head.is_empty() || !mark::begins_with(&open.file, &last.head)? {
-            missed.push((born, open));
+    for it in rotated(path, None)? {
+        if !known.contains(&it.open.id) && is_wanted(&it)? {
+            missed.push((it.metadata.modified()?, born(&it.metadata)?, it.open));
         }
     }
-    missed.sort_by_key(|(born, _)| *born);
-    Ok(missed.into_iter().map(|(_, open)| open).collect())
+    // A copy is younger than the file that it was made of, and what it holds is older: it goes by
+    // that file, where reading goes on.
+    missed.sort_by_key(|(written, ..)| *written);
+    let files = missed.iter().map(|(_, born, open)| (*born, open.id));
+    let files: Vec<_> = files.chain([(born(&next.file.metadata()?)?, next.id)]).collect();
+    let copied_of = |place: usize| {
+        let (born, own) = files[place];
+        let source = files[place + 1..].iter().find(|(other, _)| *other < born);
+        source.map_or(own, |(_, source)| *source)
+    };
+    let missed = missed.into_iter().enumerate();
+    Ok(missed.map(|(place, (.., open))| Open { id: copied_of(place), ..open }).collect())
+}
+
+/// A file under the name of a rotation.
+struct Rotated {
+    open: Open,
+    metadata: fs::Metadata,
+}
+
+/// The files beside `path` that a rotation may have made of it, and `file` under any name but this.
+/// A rotation that goes on meanwhile moves them about: it is looked again then.
+fn rotated(path: &Path, file: Option<FileId>) -> io::Result<Vec<Rotated>> {
+    let mut found = look_beside(path, file)?;
+    for _ in 0..MAX_LOOKS {
+        let again = look_beside(path, file)?;
+        let is_calm = again.iter().map(|it| it.open.id).eq(found.iter().map(|it| it.open.id));
+        if is_calm {
+            break;
+        }
+        found = again;
+    }
+    Ok(found)
+}
+
+fn look_beside(path: &Path, file: Option<FileId>) -> io::Result<Vec<Rotated>> {
+    let Some(folder) = path.parent() else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let other = entry?.path();
+        let is_wanted = |id: FileId| other != path && Some(id) == file;
+        let is_named = is_rotated(path, &other);
+        // What vanishes meanwhile was not there.
+        let Ok(metadata) = fs::metadata(&other) else { continue };
+        if !is_named && !is_wanted(FileId::of(&metadata)) {
+            continue;
+        }
+        let Ok(open) = Open::new(&other) else { continue };
+        let metadata = open.file.metadata()?;
+        if is_named || is_wanted(open.id) {
+            found.push(Rotated { open, metadata });
+        }
+    }
+    // By name a file is told twice where it is renamed meanwhile.
+    found.sort_by_key(|it| (it.open.id.dev, it.open.id.ino));
+    found.dedup_by_key(|it| it.open.id);
+    Ok(found)
 }
 
 /// When a file was made; on the few file systems that do not know, when it was last written to.
-fn born(metadata: &fs::Metadata) -> io::Result<SystemTime> {
+pub(super) fn born(metadata: &fs::Metadata) -> io::Result<SystemTime> {
     metadata.created().or_else(|_| metadata.modified())
 }
 
