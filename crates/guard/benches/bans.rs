@@ -191,7 +191,7 @@ fn prepare(folder: &Path, n_bans: u32) {
             })
         })
         .collect();
-    Store::open(&folder.join("guard")).unwrap().commit(&bans).unwrap();
+    Store::open(&folder.join("guard")).unwrap().commit(&bans, [], []).unwrap();
 }
 
 /// A block list as a whole, and a small change of it, over the socket into the kernel.

@@ -9,8 +9,8 @@ use control::guard::{DisabledJail, GuardAnswer, GuardRequest};
 use jail::Failure;
 use jail::judge::Reading;
 
+use crate::batch::Batch;
 use crate::mark::Progress;
-use crate::reader::Batch;
 use crate::ready::Ready;
 
 /// Everything that can make guard act.

@@ -12,6 +12,7 @@
 //! | `roster` | the jails as they are in force: reload, stop, `get` and `set` | one a connection |
 //! | `ready`, `option` | one jail: compiled; its options, asked and changed | |
 //! | `event` | what the others send to the one inbox | |
+//! | `batch` | failures on their way there | |
 //! | `run` | the loop around that inbox: judge, firewall, store, log | `guard` |
 //! | `feed` | word of new bans for those who follow them | |
 //! | `answer` | the control socket | one a connection |
@@ -26,6 +27,7 @@
 pub mod addresses;
 mod allocator;
 mod answer;
+mod batch;
 mod block_list;
 mod clock;
 mod command;

@@ -13,6 +13,7 @@ use jail::{Failure, Subject};
 use jiff::SignedDuration;
 use scan::{Filter, Hit, IdKind, Skimmed};
 
+use crate::batch::{Batch, Failures};
 use crate::clock::Clock;
 use crate::command::Shell;
 use crate::docker::Record;
@@ -82,32 +83,6 @@ impl UseDns {
             Some(_) => Self::No,
         }
     }
-}
-
-/// What was read of a log.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) failures: Vec<Failure>,
-    pub(crate) reading: Reading,
-    pub(crate) progress: Option<Progress>,
-    /// When it was read.
-    pub(crate) read: Instant,
-    /// What the filters counted since the batch before.
-    pub(crate) counted: Vec<Counted>,
-    /// Whether more of the same source is there already and comes next.
-    pub(crate) more: bool,
-}
-
-/// What the filter of a jail counted.
-#[derive(Debug)]
-pub(crate) struct Counted {
-    pub(crate) jail: String,
-    /// Lines that it looked at.
-    pub(crate) n_lines: u64,
-    /// Searches that it gave up.
-    pub(crate) n_given_up: u64,
-    /// Lines that were too long for anybody, and were cut.
-    pub(crate) n_cut: u64,
 }
 
 /// The names of `ignoreip`, and whether they were resolved for the first time: nobody is banned
@@ -207,7 +182,7 @@ impl Reader {
                 return ControlFlow::Continue(());
             }
             News::Lines { path, whole, reading, n_cut, mark, more } => {
-                let (mut failures, mut counted) = (Vec::new(), Vec::new());
+                let (mut failures, mut counted) = (Failures::default(), Vec::new());
                 let read = Instant::now();
                 if let Some(scanners) = self.scanners.get_mut(path) {
                     scanners.turn_to(reading).lines(whole, &mut self.room, |eye, hit| {
@@ -308,7 +283,7 @@ pub(crate) fn follow_journal(
 ) -> journal::Start {
     let mut reached = start.clone();
     let mut scanners = Scanners::new(eyes, clock);
-    let mut failures = Vec::new();
+    let mut failures = Failures::default();
     let mut n_entries = 0;
     let mut read = Instant::now();
     journal::follow(query, start, clock.now(), stop, &mut |news| {

@@ -31,6 +31,7 @@ use jail::{Ban, Subject};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::allocator;
+use crate::batch::{Batch, Counted};
 use crate::block_list::BlockLists;
 use crate::clock::Clock;
 use crate::command::{Counts, IgnoreCommand, Order, Queue, Shell};
@@ -40,7 +41,6 @@ use crate::firewall::{Blocking, Change, Firewall, FirewallError};
 use crate::follow;
 use crate::journal::Query;
 use crate::mark::Progress;
-use crate::reader::{Batch, Counted};
 use crate::ready::Ready;
 use crate::start_error::StartError;
 use crate::store::{Past, Record, Store, StoreError};
@@ -51,15 +51,15 @@ const MAX_TURN: usize = 256;
 
 /// Bans of one turn, some more or less: with their lines they are a few megabytes, and of more the
 /// allocator would keep what the next turn does not need.
-const MAX_BANS: usize = 4000;
+const MAX_BANS: usize = 8000;
 
-/// What the judge says in one turn, some lines more or less, most of it of failures: a few megabytes,
-/// too.
+/// What the judge says in one turn and is not said at once: a few megabytes, too.
 const MAX_ACTIONS: usize = 30_000;
 
 /// How long bans that are in the firewall already may wait for the disk and the log, where more
-/// lines are there than can be dealt with at once: the disk takes many bans in the time of one.
-const MAX_BURST: Duration = Duration::from_millis(200);
+/// lines are there than can be dealt with at once: the disk takes many bans in the time of one, and
+/// who fails again and again is written down once.
+const MAX_BURST: Duration = Duration::from_secs(1);
 
 /// How often the firewall is looked at, and the host's own addresses.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -181,8 +181,6 @@ pub(crate) struct Run {
     log_to_ban: Histogram,
     /// What the store has not taken yet.
     owed: Vec<Record>,
-    /// Whose failures changed since the store took them, by their jail.
-    failing: BTreeSet<(String, Subject)>,
     /// How far each source was read since it was remembered last.
     marks: HashMap<String, Progress>,
     marked: Instant,
@@ -243,7 +241,6 @@ impl Run {
             turn: Turn::default(),
             log_to_ban: counts::log_to_ban(),
             owed: Vec::new(),
-            failing: BTreeSet::new(),
             marks: HashMap::new(),
             marked: now,
             marks_are_due: false,
@@ -270,7 +267,7 @@ impl Run {
     /// Puts the bans of the last life back.
     pub(crate) fn restore(&mut self) -> Result<(), StartError> {
         let now = self.clock.now();
-        self.store.purge(now)?;
+        self.store.tidy(now)?;
         self.tell_of_host(now);
         self.restore_bans(|_| true, now)?;
         for (jail, subject, ticket) in self.store.failing(now)? {
@@ -325,6 +322,7 @@ impl Run {
                 Err(RecvTimeoutError::Disconnected) => return false,
             };
             self.turn.begun.get_or_insert_with(Instant::now);
+            let _together = words::together();
             for event in first.into_iter().chain(events.try_iter()).take(MAX_TURN) {
                 if let ControlFlow::Break(leave_rules) = self.take(event, self.clock.now()) {
                     self.settle();
@@ -497,45 +495,51 @@ impl Run {
     fn carry(&mut self, actions: Vec<Action>) {
         for action in actions {
             self.order(&action);
-            match &action {
+            let word = match action {
                 Action::Ban(ban) => {
                     self.turn.n_bans += 1;
-                    self.turn.changes.extend(self.ban(ban));
-                    self.owed.push(Record::Banned(ban.clone()));
+                    self.turn.changes.extend(self.ban(&ban));
+                    let word = Action::Ban(without_evidence(&ban));
+                    self.owed.push(Record::Banned(ban));
+                    word
                 }
                 Action::Prolong(ban) => {
                     self.turn.n_bans += 1;
-                    self.turn.changes.extend(self.ban(ban));
-                    self.owed.push(Record::Stands(ban.clone()));
+                    self.turn.changes.extend(self.ban(&ban));
+                    let word = Action::Prolong(without_evidence(&ban));
+                    self.owed.push(Record::Stands(ban));
+                    word
                 }
                 Action::Unban { jail, subject, why } => {
                     self.turn.changes.extend(
-                        self.target(jail, subject)
+                        self.target(&jail, &subject)
                             .map(|target| Change::Unban { jail: jail.clone(), target }),
                     );
                     // The jail may come back, and then its ban does.
-                    if *why != Lifted::JailRemoved {
+                    if why != Lifted::JailRemoved {
                         let (jail, subject) = (jail.clone(), subject.clone());
                         self.owed.push(Record::Lifted { jail, subject });
                     }
+                    Action::Unban { jail, subject, why }
                 }
-                Action::AlreadyBanned { after, .. } if *after > LEAK_AFTER => {
-                    self.suspicious = true;
+                Action::Found { .. } => {
+                    words::say(&action, &mut self.calendar);
+                    continue;
                 }
-                Action::Found { jail, subject, .. } => {
-                    self.failing.insert((jail.clone(), subject.clone()));
+                Action::AlreadyBanned { after, .. } => {
+                    self.suspicious |= after > LEAK_AFTER;
+                    action
                 }
-                Action::AlreadyBanned { .. }
-                | Action::Increased { .. }
+                Action::Increased { .. }
                 | Action::Restored(_)
                 | Action::Expired { .. }
                 | Action::Ignored { .. }
                 | Action::OddTime { .. }
                 | Action::TooOld { .. }
                 | Action::NotBanned { .. }
-                | Action::NoSuchJail { .. } => {}
-            }
-            self.turn.words.push(action);
+                | Action::NoSuchJail { .. } => action,
+            };
+            self.turn.words.push(word);
         }
     }
 
@@ -620,6 +624,12 @@ fn standing(
         let (since, time) = judge.ban_of(jail, &subject)?;
         Some((target(&subject)?, time.after(since).map(|end| from_now(end, now))))
     })
+}
+
+/// The ban as it is said, without the lines that led to it.
+fn without_evidence(ban: &Ban) -> Ban {
+    let (jail, subject) = (ban.jail.clone(), ban.subject.clone());
+    Ban { jail, subject, matches: Vec::new(), fields: Vec::new(), ..*ban }
 }
 
 /// What the firewall knows of a subject; nothing where it is no address.

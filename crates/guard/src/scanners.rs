@@ -8,9 +8,10 @@ use jail::judge::Reading;
 use jiff::Timestamp;
 use scan::{Hit, Outcome, Reach, Scanner, Settings, Skimmed, Skimmer, Statistics, Told, Undated};
 
+use crate::batch::Counted;
 use crate::clock::Clock;
 use crate::docker::{self, Record};
-use crate::reader::{Counted, Eye, UseDns};
+use crate::reader::{Eye, UseDns};
 
 /// As many lines as make a skim worth its memory: some hundred.
 const SKIM_BYTES: usize = 16 << 10;

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use jail::judge::Ticket;
 use jail::{Ban, Subject};
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, ErrorCode};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde::Serialize;
@@ -45,13 +45,17 @@ const SCHEMA: i64 = 1;
 /// a day, as fail2ban's `dbpurgeage`.
 pub const PURGE_AGE: SignedDuration = SignedDuration::from_hours(24);
 
+/// Pages of 4 KiB that the log of changes may hold before a turn folds them into the file: a burst is
+/// not held up by that, its disk is bounded all the same.
+const MAX_WAL_PAGES: u32 = 10_000;
+
 /// How long to wait for the lock of a daemon that ends: its last writes, a child that was just
 /// forked.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// How long between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// What one turn of guard has to remember.
+/// What happened to a ban.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// A new ban: it stands, and gets the next number of the log.
@@ -65,21 +69,17 @@ pub enum Record {
         /// Who was banned.
         subject: Subject,
     },
-    /// The failures of somebody changed.
-    Failing(Failing),
-    /// How far a source of lines has been dealt with.
-    Read(Progress),
 }
 
 /// The failures of somebody that are no ban yet.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failing {
+#[derive(Clone, Copy, Debug)]
+pub struct Failing<'t> {
     /// The jail that counts them.
-    pub jail: String,
+    pub jail: &'t str,
     /// Who fails.
-    pub subject: Subject,
+    pub subject: &'t Subject,
     /// The failures, and until when they count; `None` where there are none any more.
-    pub ticket: Option<(Ticket, Timestamp)>,
+    pub ticket: Option<(&'t Ticket, Timestamp)>,
 }
 
 /// Why guard.db could not be used.
@@ -221,17 +221,30 @@ impl Store {
         &self.ban_log
     }
 
-    /// Remembers all of `records`, in order, or none; afterwards they are on the disk.
+    /// Remembers what one turn of guard came to: the bans in their order, whose failures changed, and
+    /// how far each source of lines has been dealt with. All of it or nothing; afterwards it is on
+    /// the disk.
     ///
     /// # Errors
     ///
-    /// When they are not.
-    pub fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        self.ban_log = write(&mut self.db, records, self.ban_log.clone())
-            .map_err(|error| fault(&self.path, error))?;
+    /// When it is not.
+    pub fn commit<'t>(
+        &mut self,
+        bans: &[Record],
+        failing: impl IntoIterator<Item = Failing<'t>>,
+        read: impl IntoIterator<Item = &'t Progress>,
+    ) -> Result<(), StoreError> {
+        let write = || {
+            let tx = self.db.transaction()?;
+            let mut ban_log = self.ban_log.clone();
+            bans.iter().try_for_each(|it| bans::write(&tx, it, &mut ban_log))?;
+            failing::write(&tx, failing)?;
+            read.into_iter().try_for_each(|it| positions::write(&tx, it))?;
+            ban_log.trim(&tx)?;
+            tx.commit()?;
+            Ok(ban_log)
+        };
+        self.ban_log = write().map_err(|error| fault(&self.path, error))?;
         Ok(())
     }
 
@@ -244,20 +257,22 @@ impl Store {
         Past::of(&self.uri).map_err(|error| fault(&self.path, error))
     }
 
-    /// Forgets who was banned, and who failed, so long ago that it does not count any more.
+    /// Forgets who was banned, and who failed, so long ago that it does not count any more, and folds
+    /// the log of changes into the file.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn purge(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        let purge = || {
+    pub fn tidy(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let tidy = || {
             self.db.execute(
                 "DELETE FROM past WHERE bantime >= 0 AND last + 3 * bantime < ?",
                 [now.as_second().saturating_sub(self.purge_age.as_secs())],
             )?;
-            failing::purge(&self.db, now)
+            failing::purge(&self.db, now)?;
+            self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         };
-        purge().map_err(|error| fault(&self.path, error))
+        tidy().map_err(|error| fault(&self.path, error))
     }
 }
 
@@ -278,6 +293,7 @@ fn prepare(db: &mut Connection) -> rusqlite::Result<i64> {
     // A ban that exchange has heard of must not be forgotten by a power cut: its number would be
     // given to another one.
     db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "wal_autocheckpoint", MAX_WAL_PAGES)?;
     let tx = db.transaction()?;
     let found: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found == 0 {
@@ -291,32 +307,6 @@ fn prepare(db: &mut Connection) -> rusqlite::Result<i64> {
     }
     tx.commit()?;
     Ok(found)
-}
-
-/// Writes the records in one transaction; returns what the log of bans is after it.
-fn write(db: &mut Connection, records: &[Record], mut ban_log: BanLog) -> rusqlite::Result<BanLog> {
-    let tx = db.transaction()?;
-    for record in records {
-        match record {
-            Record::Banned(ban) => {
-                let text = json(ban)?;
-                tx.prepare_cached("INSERT INTO ban_log (ban) VALUES (?)")?.execute([&text])?;
-                ban_log.last = tx.last_insert_rowid().cast_unsigned();
-                bans::count(&tx, ban)?;
-                bans::stands(&tx, ban, &text)?;
-            }
-            Record::Stands(ban) => bans::stands(&tx, ban, &json(ban)?)?,
-            Record::Lifted { jail, subject } => {
-                tx.prepare_cached("DELETE FROM standing WHERE jail = ? AND subject = ?")?
-                    .execute(params![jail, subject.to_string()])?;
-            }
-            Record::Failing(it) => failing::write(&tx, it)?,
-            Record::Read(progress) => positions::write(&tx, progress)?,
-        }
-    }
-    ban_log.trim(&tx)?;
-    tx.commit()?;
-    Ok(ban_log)
 }
 
 fn json(value: &impl Serialize) -> rusqlite::Result<String> {

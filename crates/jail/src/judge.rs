@@ -124,7 +124,7 @@ pub enum Event {
         jail: String,
         /// Who failed.
         subject: Subject,
-        /// What [`Judge::ticket`] told then.
+        /// What [`Judge::changed_tickets`] told then.
         ticket: Ticket,
     },
     /// The host's own addresses, whenever they change.
@@ -380,9 +380,17 @@ impl Judge {
         self.jails.get(jail)?.standing.get(subject)
     }
 
-    /// The failures of `subject` in `jail` that are no ban yet, where there are any.
-    pub fn ticket(&self, jail: &str, subject: &Subject) -> Option<&Ticket> {
-        self.jails.get(jail)?.failing.get(subject)
+    /// Whose failures changed since [`Judge::changes_written`], with the rules of the jail that counts
+    /// them: their ticket, or none where they are a ban by now.
+    pub fn changed_tickets(&self) -> impl Iterator<Item = (&Rules, &Subject, Option<&Ticket>)> {
+        self.jails.values().flat_map(|court| {
+            court.failing.changed().map(|(subject, ticket)| (&court.rules, subject, ticket))
+        })
+    }
+
+    /// Takes note that what [`Judge::changed_tickets`] told is on the disk.
+    pub fn changes_written(&mut self) {
+        self.jails.values_mut().for_each(|court| court.failing.written());
     }
 
     /// The counters of a jail; `None` where there is no such jail.

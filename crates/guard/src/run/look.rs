@@ -34,7 +34,7 @@ impl Run {
                 "the firewall does not tell what it holds: {}", chain(&error)
             );
         }
-        if let Err(error) = self.store.purge(self.clock.now()) {
+        if let Err(error) = self.store.tidy(self.clock.now()) {
             tracing::warn!(target: "fail2ban.actions", "old bans are not forgotten: {}", chain(&error));
         }
         self.tell_of_host(self.clock.now());

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{MARK_EVERY, Run};
 use crate::firewall::FirewallError;
-use crate::store::{Failing, Record};
+use crate::store::{Failing, StoreError};
 use crate::words::{self, chain};
 
 /// How long until a firewall or a disk that refused is tried again.
@@ -27,7 +27,6 @@ impl Run {
         (self.turn.more, self.turn.begun, self.turn.n_bans) = (false, None, 0);
         self.move_firewall();
         self.look_after();
-        let _together = words::together();
         match self.remember() {
             Ok(()) => {
                 self.feed.reached(self.store.ban_log().last);
@@ -108,14 +107,12 @@ impl Run {
         if self.store_due.is_some_and(|due| due > Instant::now()) {
             return Err("the disk refuses".to_owned());
         }
-        let n_owed = self.owed.len();
-        self.owe_positions();
         let n_missed = self.store.ban_log().n_missed();
-        let outcome = self.store.commit(&self.owed);
+        let outcome = self.commit();
         match outcome {
             Ok(()) => {
                 self.owed.clear();
-                self.failing.clear();
+                self.judge.changes_written();
                 self.marks.clear();
                 (self.marked, self.marks_are_due) = (Instant::now(), false);
                 self.say_what_is_missed(n_missed);
@@ -128,7 +125,6 @@ impl Run {
                 Ok(())
             }
             Err(error) => {
-                self.owed.truncate(n_owed);
                 let why = chain(&error);
                 if self.store_due.is_none() {
                     tracing::error!(
@@ -144,19 +140,17 @@ impl Run {
         }
     }
 
-    /// How far the logs were read, and the failures that this came to and that are no ban yet: only
-    /// together do they let the next life count on.
-    fn owe_positions(&mut self) {
-        for (jail, subject) in &self.failing {
-            let ticket = self.judge.ticket(jail, subject).zip(self.judge.rules(jail));
-            let ticket = ticket.map(|(ticket, rules)| {
+    /// Puts on the disk what is owed, and with it how far the logs were read and the failures that
+    /// this came to and that are no ban yet: only together do they let the next life count on.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let failing = self.judge.changed_tickets().map(|(rules, subject, ticket)| {
+            let ticket = ticket.map(|ticket| {
                 let until = ticket.last().saturating_add(rules.find_time);
-                (ticket.clone(), until.unwrap_or(Timestamp::MAX))
+                (ticket, until.unwrap_or(Timestamp::MAX))
             });
-            let (jail, subject) = (jail.clone(), subject.clone());
-            self.owed.push(Record::Failing(Failing { jail, subject, ticket }));
-        }
-        self.owed.extend(self.marks.values().cloned().map(Record::Read));
+            Failing { jail: &rules.jail, subject, ticket }
+        });
+        self.store.commit(&self.owed, failing, self.marks.values())
     }
 
     /// Says once that exchange is so far behind that bans were dropped which it never saw.
@@ -174,10 +168,6 @@ impl Run {
     }
 
     fn forget_the_oldest(&mut self) {
-        if self.failing.len() > MAX_OWED {
-            // Whose failures are a ban by now, or silent, need not be remembered.
-            self.failing.retain(|(jail, subject)| self.judge.ticket(jail, subject).is_some());
-        }
         if self.owed.len() <= MAX_OWED {
             return;
         }
@@ -192,8 +182,7 @@ impl Run {
 
     /// Puts on the disk how far the logs were read, whatever is due.
     pub(super) fn remember_marks(mut self) {
-        self.owe_positions();
-        if let Err(error) = self.store.commit(&self.owed) {
+        if let Err(error) = self.commit() {
             tracing::error!(
                 target: "fail2ban.actions", "the last changes are not remembered: {}", chain(&error)
             );

@@ -5,7 +5,7 @@ use jail::{Ban, NumberedBan, Subject, judge};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Store, StoreError, fault, parse};
+use super::{Record, Store, StoreError, fault, json, parse};
 
 /// Rows of the ban log that are kept where nobody follows it, or its follower is far behind:
 /// about half a gigabyte with the lines of each ban.
@@ -211,7 +211,30 @@ impl History for Past {
     }
 }
 
-pub(super) fn stands(tx: &Transaction<'_>, ban: &Ban, text: &str) -> rusqlite::Result<()> {
+/// Notes what happened to a ban; a new one gets the next number of the log.
+pub(super) fn write(
+    tx: &Transaction<'_>,
+    record: &Record,
+    ban_log: &mut BanLog,
+) -> rusqlite::Result<()> {
+    match record {
+        Record::Banned(ban) => {
+            let text = json(ban)?;
+            tx.prepare_cached("INSERT INTO ban_log (ban) VALUES (?)")?.execute([&text])?;
+            ban_log.last = tx.last_insert_rowid().cast_unsigned();
+            count(tx, ban)?;
+            stands(tx, ban, &text)
+        }
+        Record::Stands(ban) => stands(tx, ban, &json(ban)?),
+        Record::Lifted { jail, subject } => {
+            tx.prepare_cached("DELETE FROM standing WHERE jail = ? AND subject = ?")?
+                .execute(params![jail, subject.to_string()])?;
+            Ok(())
+        }
+    }
+}
+
+fn stands(tx: &Transaction<'_>, ban: &Ban, text: &str) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO standing (jail, subject, time, ban) VALUES (?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET time = excluded.time, ban = excluded.ban",
@@ -220,7 +243,7 @@ pub(super) fn stands(tx: &Transaction<'_>, ban: &Ban, text: &str) -> rusqlite::R
     Ok(())
 }
 
-pub(super) fn count(tx: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
+fn count(tx: &Transaction<'_>, ban: &Ban) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO past VALUES (?1, ?2, 1, ?3, ?4)
          ON CONFLICT DO UPDATE SET n_bans = n_bans + 1, last = ?3, bantime = ?4",

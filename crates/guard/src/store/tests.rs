@@ -59,14 +59,9 @@ fn keeps_bans_and_marks_over_a_restart() {
     let mut store = Store::open(&state).unwrap();
     let log = store.ban_log().id.clone();
     let lifted = Record::Lifted { jail: "sshd".to_owned(), subject: "192.0.2.1".into() };
-    let records = [
-        Record::Banned(ban("192.0.2.1")),
-        Record::Read(Progress::File(mark.clone())),
-        Record::Banned(ban("2001:db8::1")),
-        lifted,
-        Record::Read(Progress::File(Mark { offset: 9, ..mark.clone() })),
-    ];
-    store.commit(&records).unwrap();
+    let records = [Record::Banned(ban("192.0.2.1")), Record::Banned(ban("2001:db8::1")), lifted];
+    let read = [7, 9].map(|offset| Progress::File(Mark { offset, ..mark.clone() }));
+    store.commit(&records, [], &read).unwrap();
     assert!(matches!(Store::open(&state), Err(StoreError::Taken { .. })));
     drop(store);
 
@@ -83,7 +78,7 @@ fn keeps_bans_and_marks_over_a_restart() {
 fn numbers_are_never_used_twice() {
     let mut store = Store::in_memory().unwrap();
     let bans: Vec<Record> = (1..=5).map(|n| Record::Banned(ban(&format!("192.0.2.{n}")))).collect();
-    store.commit(&bans).unwrap();
+    store.commit(&bans, [], []).unwrap();
     store.reached(3).unwrap();
     store.reached(2).unwrap(); // a late word changes nothing
     assert_eq!(store.ban_log().reached, 3);
@@ -91,7 +86,7 @@ fn numbers_are_never_used_twice() {
     store.reached(99).unwrap(); // nobody is ahead of the log
     assert_eq!(store.ban_log().reached, 5);
     assert_eq!(numbers(&store, 5, 9), []);
-    store.commit(&bans[..1]).unwrap();
+    store.commit(&bans[..1], [], []).unwrap();
     assert_eq!(numbers(&store, 5, 9), [(6, "192.0.2.1".into())]);
 }
 
@@ -99,12 +94,12 @@ fn numbers_are_never_used_twice() {
 #[test]
 fn the_last_bans_stay_for_other_readers() {
     let mut store = Store::in_memory().unwrap();
-    store.commit(&[Record::Banned(ban("192.0.2.1"))]).unwrap();
+    store.commit(&[Record::Banned(ban("192.0.2.1"))], [], []).unwrap();
     store.reached(1).unwrap();
     assert_eq!(numbers(&store, 0, 9), [(1, "192.0.2.1".into())]);
     // As if so many had come since.
     store.db.execute("UPDATE sqlite_sequence SET seq = 1500", []).unwrap();
-    store.commit(&[Record::Banned(ban("192.0.2.2"))]).unwrap();
+    store.commit(&[Record::Banned(ban("192.0.2.2"))], [], []).unwrap();
     store.reached(1501).unwrap();
     assert_eq!(numbers(&store, 0, 9), [(1501, "192.0.2.2".into())]);
 }
@@ -112,12 +107,14 @@ fn the_last_bans_stay_for_other_readers() {
 #[test]
 fn what_nobody_takes_is_dropped_from_the_old_end() {
     let mut store = Store::in_memory().unwrap();
-    store.commit(&[Record::Banned(ban("192.0.2.1")), Record::Banned(ban("192.0.2.2"))]).unwrap();
+    store
+        .commit(&[Record::Banned(ban("192.0.2.1")), Record::Banned(ban("192.0.2.2"))], [], [])
+        .unwrap();
     store.reached(1).unwrap();
     assert_eq!(store.ban_log().n_missed(), 0);
     // As if so many had come since.
     store.db.execute("UPDATE sqlite_sequence SET seq = 1001001", []).unwrap();
-    store.commit(&[Record::Banned(ban("192.0.2.3"))]).unwrap();
+    store.commit(&[Record::Banned(ban("192.0.2.3"))], [], []).unwrap();
     let ban_log = store.ban_log();
     assert_eq!((ban_log.first, ban_log.last), (1_002, 1_001_002));
     assert_eq!(ban_log.n_missed(), 1000); // 2 to 1001
@@ -139,13 +136,16 @@ fn keeps_failures_that_are_no_ban_yet() {
             fields: Vec::new(),
         };
         judge.handle(judge::Event::Failure(failure, judge::Reading::InOperation), now);
-        judge.ticket("sshd", &who.into()).unwrap().clone()
+        let all = judge.changed_tickets();
+        let ticket =
+            all.into_iter().find_map(|(_, it, ticket)| (*it == who.into()).then_some(ticket));
+        ticket.flatten().unwrap().clone()
     };
     let mut keep = |who: &str, ticket: Option<&Ticket>, until: i64| {
         let until = now + SignedDuration::from_secs(until);
-        let ticket = ticket.map(|it| (it.clone(), until));
-        let failing = Failing { jail: "sshd".to_owned(), subject: who.into(), ticket };
-        store.commit(&[Record::Failing(failing)]).unwrap();
+        let ticket = ticket.map(|it| (it, until));
+        let failing = Failing { jail: "sshd", subject: &who.into(), ticket };
+        store.commit(&[], [failing], []).unwrap();
         store.failing(now).unwrap()
     };
     let [a, b] = ["192.0.2.1", "192.0.2.2"].map(&mut fail);
@@ -154,7 +154,7 @@ fn keeps_failures_that_are_no_ban_yet() {
     let both = keep("192.0.2.2", Some(&b), 500);
     assert_eq!(both, [kept("192.0.2.1", &a), kept("192.0.2.2", &b)]);
     assert_eq!(keep("192.0.2.1", None, 0), [kept("192.0.2.2", &b)]); // it is a ban now
-    store.purge(now + SignedDuration::from_secs(500)).unwrap();
+    store.tidy(now + SignedDuration::from_secs(500)).unwrap();
     assert_eq!(store.failing(now).unwrap(), []);
 }
 
@@ -166,14 +166,14 @@ fn knows_who_was_banned_before() {
     assert_eq!(of(None, "192.0.2.1"), None);
     let in_web = Ban { jail: "web".to_owned(), ..ban("192.0.2.1") };
     let again = [ban("192.0.2.1"), in_web, ban("192.0.2.1")].map(Record::Banned);
-    store.commit(&again).unwrap();
+    store.commit(&again, [], []).unwrap();
     assert_eq!(of(Some("sshd"), "192.0.2.1"), Some(2));
     assert_eq!(of(None, "192.0.2.1"), Some(3));
     assert_eq!(of(None, "192.0.2.2"), None);
     let end = ban("").time.as_second() + 3 * 600;
-    store.purge(Timestamp::from_second(end + PURGE_AGE.as_secs()).unwrap()).unwrap();
+    store.tidy(Timestamp::from_second(end + PURGE_AGE.as_secs()).unwrap()).unwrap();
     assert_eq!(of(None, "192.0.2.1"), Some(3));
-    store.purge(Timestamp::from_second(end + PURGE_AGE.as_secs() + 1).unwrap()).unwrap();
+    store.tidy(Timestamp::from_second(end + PURGE_AGE.as_secs() + 1).unwrap()).unwrap();
     assert_eq!(of(None, "192.0.2.1"), None);
 }
 
@@ -181,7 +181,9 @@ fn knows_who_was_banned_before() {
 fn a_ban_stands_once() {
     let mut store = Store::in_memory().unwrap();
     let longer = Ban { bantime: BanTime::Permanent, ..ban("192.0.2.1") };
-    store.commit(&[Record::Banned(ban("192.0.2.1")), Record::Stands(longer.clone())]).unwrap();
+    store
+        .commit(&[Record::Banned(ban("192.0.2.1")), Record::Stands(longer.clone())], [], [])
+        .unwrap();
     assert_eq!(standing(&store), [longer]);
     assert_eq!(store.ban_log().last, 1); // a prolonged ban is no new one
 }
@@ -206,14 +208,14 @@ fn says_what_is_wrong_with_the_file() {
 #[test]
 fn a_full_disk_is_an_error_and_no_loss() {
     let mut store = Store::in_memory().unwrap();
-    store.commit(&[Record::Banned(ban("192.0.2.1"))]).unwrap();
+    store.commit(&[Record::Banned(ban("192.0.2.1"))], [], []).unwrap();
     let pages: i64 = store.db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     store.db.pragma_update(None, "max_page_count", pages).unwrap();
     let many: Vec<Record> =
         (0..255).map(|n| Record::Banned(ban(&format!("198.51.100.{n}")))).collect();
-    assert!(matches!(store.commit(&many), Err(StoreError::Full { .. })));
+    assert!(matches!(store.commit(&many, [], []), Err(StoreError::Full { .. })));
     assert_eq!((store.ban_log().last, standing(&store).len()), (1, 1));
     store.db.pragma_update(None, "max_page_count", 1_000_000).unwrap();
-    store.commit(&many).unwrap();
+    store.commit(&many, [], []).unwrap();
     assert_eq!(numbers(&store, 255, 9), [(256, "198.51.100.254".into())]);
 }

@@ -162,22 +162,24 @@ impl Court {
             n_failures: ticket.n_failures,
             first_failure: ticket.first_failure,
             last_failure: ticket.last,
-            matches: ticket.evidence.matches,
-            fields: ticket.evidence.fields,
+            matches: ticket.matches,
+            fields: ticket.fields,
         };
         let grown = self.grow(&mut ban, known);
-        self.stand(ban.clone(), Action::Ban, grown, now, out);
-        if let Some(net) = self.crowded(&ban.subject, known) {
+        let crowd = known.together.crowd(&ban.subject).map(|crowd| (crowd, ban.clone()));
+        self.stand(ban, Action::Ban, grown, now, out);
+        if let Some(((net, n_banned), ban)) = crowd
+            && self.is_crowded(net, n_banned, known)
+        {
             self.stand(Ban { subject: Subject::Net(net), ..ban }, Action::Ban, None, now, out);
         }
     }
 
-    /// The prefix of `subject`, where so many of it are banned that all of it is to be.
-    fn crowded(&self, subject: &Subject, known: &Known) -> Option<IpNet> {
-        let (net, n_banned) = known.together.crowd(subject)?;
+    /// Whether so many in `net` are banned that all of it is to be.
+    fn is_crowded(&self, net: IpNet, n_banned: usize, known: &Known) -> bool {
         let is_new = self.standing.get(&Subject::Net(net)).is_none();
         let is_due = is_new && self.standing.n_in(&net) >= n_banned;
-        (is_due && !self.is_friendly(&net, known)).then_some(net)
+        is_due && !self.is_friendly(&net, known)
     }
 
     /// Whether anybody in `net` is never to be banned here.

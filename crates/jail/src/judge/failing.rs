@@ -4,8 +4,8 @@
 //! time, and once they lie further apart than `findtime` it scales the count down to the rate
 //! (`server/ticket.py`, `adjustTime`). So a ticket's size does not depend on how often it fails.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -36,18 +36,19 @@ pub struct Ticket {
     retry: u32,
     /// The failures themselves.
     pub(super) n_failures: u32,
-    /// The last matched lines, and what groups of the first of them caught.
-    #[serde(flatten)]
-    pub(super) evidence: Evidence,
+    /// The last matched lines; hostile.
+    pub(super) matches: Vec<String>,
+    /// Named groups of the first of them, as in [`crate::event::Failure::fields`]; hostile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) fields: Vec<(String, String)>,
 }
 
-/// What proves failures; hostile.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What proves a failure; hostile.
+#[derive(Debug)]
 pub(super) struct Evidence {
     /// The lines.
     pub(super) matches: Vec<String>,
-    /// Named groups, as in [`crate::event::Failure::fields`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Named groups.
     pub(super) fields: Vec<(String, String)>,
 }
 
@@ -66,6 +67,8 @@ pub(super) struct Counted {
 #[derive(Debug, Default)]
 pub(super) struct Failing {
     tickets: HashMap<Subject, Ticket>,
+    /// Whose tickets changed since they were written down last, or were taken away.
+    changed: HashSet<Subject>,
     kept_bytes: usize,
     total: u64,
 }
@@ -85,7 +88,11 @@ impl Failing {
         if self.tickets.len() >= MAX_FAILING || self.kept_bytes > MAX_KEPT_BYTES {
             self.shed(rules.find_time, now);
         }
-        let slot = match self.tickets.entry(subject.clone()) {
+        if self.changed.len() >= MAX_FAILING {
+            // Nobody writes them down: whose tickets are gone is forgotten.
+            self.changed.retain(|subject| self.tickets.contains_key(subject));
+        }
+        let (slot, is_new) = match self.tickets.entry(subject.clone()) {
             Entry::Occupied(mut slot) => {
                 let ticket = slot.get_mut();
                 self.kept_bytes -= ticket.kept_bytes();
@@ -94,15 +101,30 @@ impl Failing {
                 } else {
                     ticket.fail_again(time, counted, evidence.matches, rules);
                 }
-                slot
+                (slot, false)
             }
-            Entry::Vacant(slot) => slot.insert_entry(Ticket::new(time, counted, evidence)),
+            Entry::Vacant(slot) => (slot.insert_entry(Ticket::new(time, counted, evidence)), true),
         };
-        if slot.get().retry >= rules.max_retry {
+        let is_due = slot.get().retry >= rules.max_retry;
+        if !(is_due && is_new) {
+            self.changed.insert(subject.clone());
+        }
+        if is_due {
             return Some(slot.remove());
         }
         self.kept_bytes += slot.get().kept_bytes();
         None
+    }
+
+    /// Whose failures changed since [`Self::written`], with their ticket; without one where they
+    /// are a ban by now, or forgotten.
+    pub(super) fn changed(&self) -> impl Iterator<Item = (&Subject, Option<&Ticket>)> {
+        self.changed.iter().map(|subject| (subject, self.tickets.get(subject)))
+    }
+
+    /// Takes note that all changes are written down.
+    pub(super) fn written(&mut self) {
+        self.changed.clear();
     }
 
     /// Goes on with a ticket of an earlier life.
@@ -110,11 +132,6 @@ impl Failing {
         self.kept_bytes += ticket.kept_bytes();
         let old = self.tickets.insert(subject, ticket);
         self.kept_bytes -= old.as_ref().map_or(0, Ticket::kept_bytes);
-    }
-
-    /// The ticket of `subject`, where it has one.
-    pub(super) fn get(&self, subject: &Subject) -> Option<&Ticket> {
-        self.tickets.get(subject)
     }
 
     /// Failures counted since the start.
@@ -166,7 +183,8 @@ impl Ticket {
             last: time,
             retry,
             n_failures: counted.n_failures,
-            evidence,
+            matches: evidence.matches,
+            fields: evidence.fields,
         }
     }
 
@@ -180,7 +198,7 @@ impl Ticket {
         self.adjust(time, rules.find_time);
         self.retry = self.retry.saturating_add(counted.retry).saturating_add(counted.extra);
         self.n_failures = self.n_failures.saturating_add(counted.n_failures);
-        let kept = &mut self.evidence.matches;
+        let kept = &mut self.matches;
         kept.extend(matches);
         let max_matches = usize::try_from(rules.max_matches).unwrap_or(usize::MAX);
         let n_over = kept.len().saturating_sub(max_matches);
@@ -206,9 +224,8 @@ impl Ticket {
     }
 
     fn kept_bytes(&self) -> usize {
-        let Evidence { matches, fields } = &self.evidence;
-        let fields = fields.iter().map(|(name, text)| name.len() + text.len());
-        matches.iter().map(String::len).chain(fields).sum()
+        let fields = self.fields.iter().map(|(name, text)| name.len() + text.len());
+        self.matches.iter().map(String::len).chain(fields).sum()
     }
 }
 

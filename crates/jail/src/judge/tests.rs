@@ -302,8 +302,17 @@ fn failures_count_on_in_the_next_life() {
     let who = Subject::from("192.0.2.1");
     let mut judge = judge();
     judge.fails("192.0.2.1", 0, "found 192.0.2.1 0");
+    judge.fails("192.0.2.2", 5, "found 192.0.2.2 5");
+    judge.changes_written();
     judge.fails("192.0.2.1", 5, "found 192.0.2.1 5");
-    let kept = serde_json::to_string(judge.ticket("sshd", &who).unwrap()).unwrap();
+    let changed = |judge: &Judge| {
+        let changes =
+            judge.changed_tickets().map(|(_, who, ticket)| (who.clone(), ticket.cloned()));
+        changes.collect::<Vec<_>>()
+    };
+    let [(whose, Some(ticket))] = &changed(&judge)[..] else { panic!("one has failed again") };
+    assert_eq!(*whose, who);
+    let kept = serde_json::to_string(ticket).unwrap();
 
     let mut next = self::judge();
     let ticket = serde_json::from_str(&kept).unwrap();
@@ -311,7 +320,7 @@ fn failures_count_on_in_the_next_life() {
     next.check(failing, 6, "");
     let failure = Event::Failure(failure("192.0.2.1", 7), Reading::InOperation);
     assert_eq!(next.handle(failure.clone(), at(7)), judge.handle(failure, at(7)));
-    assert_eq!(next.ticket("sshd", &who), None); // it is a ban now
+    assert_eq!(changed(&next), [(who, None)]); // it is a ban now
 }
 
 #[test]
