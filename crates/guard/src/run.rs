@@ -3,8 +3,9 @@
 //!
 //! It wakes for an event, for the judge's deadline, and to retry what failed; [`Event::Stop`] ends
 //! it. All events that wait are one turn: one batch for the firewall, one transaction, then the
-//! lines of the log, the answers, and the word to those who follow the bans. While more lines come
-//! than can be dealt with at once, a turn has a batch for the firewall as often as no event waits.
+//! lines of the log, the answers, and the word to those who follow the bans; that somebody failed is
+//! said at once. While more lines come than can be dealt with at once, a turn has a batch for the
+//! firewall as often as no event waits.
 
 mod asked;
 mod counts;
@@ -49,11 +50,11 @@ use crate::words::{self, Calendar, chain};
 /// Events of one turn at most, so that nobody waits long for the first of them.
 const MAX_TURN: usize = 256;
 
-/// Bans of one turn, some more or less: with their lines they are a few megabytes, and of more the
-/// allocator would keep what the next turn does not need.
+/// Bans of one turn, some more or less: with their lines they are some ten megabytes, and of more
+/// the allocator would keep what the next turn does not need.
 const MAX_BANS: usize = 8000;
 
-/// What the judge says in one turn and is not said at once: a few megabytes, too.
+/// What the judge says in one turn and is not said at once: a few megabytes.
 const MAX_ACTIONS: usize = 30_000;
 
 /// How long bans that are in the firewall already may wait for the disk and the log, where more
