@@ -711,9 +711,45 @@ fn a_queue_of_the_kernel_that_overflows_hides_nothing() {
 }
 
 #[test]
+fn a_log_that_is_rotated_twice_before_it_is_read_keeps_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let pattern = folder.path().join("log").display().to_string();
+    let source = Source { pattern, from_end: false, polled: false };
+    append(&folder.path().join("log"), "one\n");
+    // The follower is held back once it has opened the log.
+    let gate = Arc::new(Mutex::new(()));
+    let (held, closed) = (Arc::clone(&gate), gate.lock().unwrap());
+    let (opens, opened) = channel();
+    let mut log = Following::of(folder, source, None, move || {
+        let _ = opens.send(());
+        drop(held.lock().unwrap());
+    });
+    opened.recv_timeout(PATIENCE).unwrap();
+    for (rotated, line) in [("log.2", "two\n"), ("log.1", "three\n")] {
+        wait_for_tick(&File::open(log.path("log")).unwrap());
+        log.rename("log", rotated);
+        log.write("log", line);
+    }
+    drop(closed);
+    log.reads(&["one", "two", "three"]);
+    log.end();
+}
+
+/// Waits until the file system's clock has gone on since `file` was written to: files that are written
+/// within one tick of it have no order.
+fn wait_for_tick(file: &File) {
+    let written = file.metadata().unwrap().modified().unwrap();
+    let now = || tempfile::tempfile().unwrap().metadata().unwrap().modified().unwrap();
+    while now() <= written {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_flood_through_rotations_loses_nothing() {
     const LINES: usize = 200_000;
-    let mut log = Following::new("log", |it| append(&it.join("log"), ""));
+    let mut log = Following::new("log", |it| append(&it.join("log"), "begun\n"));
+    log.reads(&["begun"]);
     let path = log.path("log");
     let writer = std::thread::spawn(move || {
         let mut file = std::io::BufWriter::new(open(&path));
@@ -724,6 +760,7 @@ fn a_flood_through_rotations_loses_nothing() {
                 fs::rename(&path, path.with_extension(n.to_string())).unwrap();
                 writeln!(file, "late {n}").unwrap();
                 file.flush().unwrap();
+                wait_for_tick(file.get_ref());
                 file = std::io::BufWriter::new(open(&path));
             }
         }

@@ -104,13 +104,14 @@ fn missed(
     let known: Vec<FileId> = known.chain([Ok(next.id)]).collect::<io::Result<_>>()?;
     let mut missed = Vec::new();
     for it in rotated(path, None)? {
-        if !known.contains(&it.open.id) && is_wanted(&it)? {
+        if !known.contains(&it.open.id) && !it.comes_after(next)? && is_wanted(&it)? {
             missed.push((it.metadata.modified()?, born(&it.metadata)?, it.open));
         }
     }
     // A copy is younger than the file that it was made of, and what it holds is older: it goes by
-    // that file, where reading goes on.
-    missed.sort_by_key(|(written, ..)| *written);
+    // that file, where reading goes on. What was written within one tick of the file system's clock
+    // goes by when it was made.
+    missed.sort_by_key(|(written, born, _)| (*written, *born));
     let files = missed.iter().map(|(_, born, open)| (*born, open.id));
     let files: Vec<_> = files.chain([(born(&next.file.metadata()?)?, next.id)]).collect();
     let copied_of = |place: usize| {
@@ -126,6 +127,19 @@ fn missed(
 struct Rotated {
     open: Open,
     metadata: fs::Metadata,
+}
+
+impl Rotated {
+    /// Whether it had the name of `other` after it, and lost it, too, meanwhile: it is younger and was
+    /// written to later. A copy of `other` was written before that was truncated.
+    fn comes_after(&self, other: &Open) -> io::Result<bool> {
+        let other = other.file.metadata()?;
+        let is_younger = match (self.metadata.created(), other.created()) {
+            (Ok(own), Ok(others)) => own >= others,
+            _ => false,
+        };
+        Ok(is_younger && self.metadata.modified()? > other.modified()?)
+    }
 }
 
 /// The files beside `path` that a rotation may have made of it, and `file` under any name but this.
