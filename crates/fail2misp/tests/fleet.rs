@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
-use support::{BINARY, Running, ShownOnFailure, has, post, skip, wait_for, wait_within};
+use support::{
+    BINARY, Running, ShownOnFailure, has, post, skip, start_sshd, wait_for, wait_within,
+};
 
 /// Public addresses, as an attacker has one; nothing leaves the namespaces.
 const HUB: &str = "45.33.32.4:8420";
@@ -208,34 +210,6 @@ fn folders(dir: &Path) -> [PathBuf; 6] {
     [a, b, c, d, e, f]
 }
 
-/// An OpenSSH server on the first host, which logs to that host's file.
-fn start_sshd(network: &Network, dir: &Path) -> Running {
-    fs::create_dir_all("/run/sshd").unwrap();
-    let key = dir.join("host_key");
-    let mut keygen = Command::new("ssh-keygen");
-    assert!(
-        keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap().success()
-    );
-    let config = dir.join("sshd_config");
-    let text = format!(
-        "HostKey {}\nListenAddress {}\nPidFile none\nUsePAM no\nPasswordAuthentication yes\n\
-         KbdInteractiveAuthentication no\nPermitRootLogin yes\n",
-        key.display(),
-        HOSTS[0]
-    );
-    fs::write(&config, text).unwrap();
-    let askpass = dir.join("askpass");
-    fs::write(&askpass, "#!/bin/sh\necho wrong\n").unwrap();
-    fs::set_permissions(&askpass, fs::Permissions::from_mode(0o755)).unwrap();
-    let log = dir.join("sshd.log");
-    let mut sshd = network.inside(0, "/usr/sbin/sshd");
-    let sshd = Running::start(sshd.args(["-D", "-f"]).arg(&config).arg("-E").arg(&log));
-    wait_for("sshd to listen", || {
-        fs::read_to_string(&log).unwrap().contains("Server listening").then_some(())
-    });
-    sshd
-}
-
 /// Tries to log in to the first host with three wrong passwords.
 fn guess_passwords(network: &Network, dir: &Path, address: &str) {
     let mut ssh = network.inside(ATTACKER, "ssh");
@@ -266,7 +240,7 @@ fn what_one_machine_saw_keeps_the_attacker_out_of_all_others() {
     let mut hub = Hub::start(&network, temp.path().join("hub"));
     let _hosts: Vec<_> =
         dirs.iter().enumerate().map(|(n, dir)| start_host(&network, &hub, dir, n)).collect();
-    let _sshd = start_sshd(&network, &dirs[0]);
+    let _sshd = start_sshd(network.inside(0, "unshare"), HOSTS[0], &dirs[0]);
     for dir in &dirs {
         wait_for("the hub's stream", || {
             let mut status = Command::new(BINARY);

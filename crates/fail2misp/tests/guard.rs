@@ -6,14 +6,13 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use support::{BINARY, Running, ShownOnFailure, has, skip, wait_for, wait_within};
+use support::{BINARY, Running, ShownOnFailure, has, skip, start_sshd, wait_for, wait_within};
 
 const SERVER: &str = "10.77.0.1";
 const ATTACKER: &str = "10.77.0.2";
@@ -99,35 +98,6 @@ fn inside(host: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// An OpenSSH server that logs to a file, as `sshd -D -E` does.
-fn start_sshd(network: &Network, dir: &Path, log: &Path) -> Running {
-    // Where Debian's sshd wants an empty folder for its unprivileged part.
-    fs::create_dir_all("/run/sshd").unwrap();
-    let key = dir.join("host_key");
-    let made = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-        .arg(&key)
-        .status()
-        .unwrap();
-    assert!(made.success());
-    let config = dir.join("sshd_config");
-    fs::write(
-        &config,
-        format!(
-            "HostKey {}\nListenAddress {SERVER}\nPidFile none\nUsePAM no\n\
-             PasswordAuthentication yes\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n",
-            key.display()
-        ),
-    )
-    .unwrap();
-    let askpass = dir.join("askpass");
-    fs::write(&askpass, "#!/bin/sh\necho wrong\n").unwrap();
-    fs::set_permissions(&askpass, fs::Permissions::from_mode(0o755)).unwrap();
-    Running::start(
-        network.on_server("/usr/sbin/sshd").args(["-D", "-f"]).arg(&config).arg("-E").arg(log),
-    )
-}
-
 /// Debian's configuration as it stands, and a jail.local. A log that `sshd -E` writes bears no prefix
 /// of syslog, without which Debian's filter takes no line for sshd's, unless it is told so.
 fn configure(dir: &Path, log: &Path) -> PathBuf {
@@ -198,10 +168,7 @@ fn failed_logins_end_in_the_kernel_and_outlive_a_crash() {
     let network = Network::new();
     let config = configure(dir, &log);
     let guard = start_guard(&network, dir, &config);
-    let _sshd = start_sshd(&network, dir, &log);
-    wait_for("sshd to listen", || {
-        fs::read_to_string(&log).unwrap().contains("Server listening").then_some(())
-    });
+    let _sshd = start_sshd(network.on_server("unshare"), SERVER, dir);
 
     network.guess_passwords(dir, ATTACKER);
     let guessed = Instant::now();

@@ -92,6 +92,33 @@ fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
+/// An OpenSSH server at `address` that logs to `sshd.log` in `dir`, as `sshd -D -E` does. `unshare` is
+/// run where it is to listen: processes of its own for each connection would outlive it otherwise. What
+/// ssh is to type for a password is in `askpass`.
+pub(crate) fn start_sshd(mut unshare: Command, address: &str, dir: &Path) -> Running {
+    // Where Debian's sshd wants an empty folder for its unprivileged part.
+    fs::create_dir_all("/run/sshd").unwrap();
+    let [key, config, askpass, log] =
+        ["host_key", "sshd_config", "askpass", "sshd.log"].map(|it| dir.join(it));
+    let mut keygen = Command::new("ssh-keygen");
+    let made = keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    assert!(made.success());
+    let text = format!(
+        "HostKey {}\nListenAddress {address}\nPidFile none\nUsePAM no\nPasswordAuthentication yes\n\
+         KbdInteractiveAuthentication no\nPermitRootLogin yes\n",
+        key.display()
+    );
+    fs::write(&config, text).unwrap();
+    fs::write(&askpass, "#!/bin/sh\necho wrong\n").unwrap();
+    fs::set_permissions(&askpass, fs::Permissions::from_mode(0o755)).unwrap();
+    unshare.args(["--pid", "--fork", "--kill-child", "/usr/sbin/sshd", "-D", "-f"]);
+    let sshd = Running::start(unshare.arg(&config).arg("-E").arg(&log));
+    wait_for("sshd to listen", || {
+        fs::read_to_string(&log).ok()?.contains("Server listening").then_some(())
+    });
+    sshd
+}
+
 /// The attackers' addresses are reserved for documentation, and shared only in tests.
 const ALLOW: &str = "[share]\nallow = [\"192.0.2.0/24\", \"198.51.100.0/24\", \"2001:db8::/32\"]\n";
 
