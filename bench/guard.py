@@ -338,7 +338,8 @@ def flood(side, args, kernel):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", default=os.path.join(TARGET, "release/fail2misp"))
-    parser.add_argument("--only", default="", help="one of the above alone")
+    measures = {it.__name__: it for it in (line, bans, idle, many, lines, flood)}
+    parser.add_argument("--only", choices=measures, help="one of the above alone; restart comes with bans")
     parser.add_argument("--without-fail2ban", action="store_true")
     for name, default in (("samples", 10_000), ("bans", 10_000), ("many", 100_000), ("lines", 1_000_000)):
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -347,8 +348,8 @@ def main():
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     kernel = Kernel()
     sides = [Ours] if args.without_fail2ban else [Ours, Fail2ban]
-    for measure in (line, bans, idle, many, lines, flood):
-        if args.only in ("", measure.__name__):
+    for name, measure in measures.items():
+        if args.only in (None, name):
             for side in sides:
                 measure(side, args, kernel)
 
