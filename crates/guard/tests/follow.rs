@@ -721,7 +721,7 @@ fn a_log_that_is_rotated_twice_before_it_is_read_keeps_its_order() {
     let (held, closed) = (Arc::clone(&gate), gate.lock().unwrap());
     let (opens, opened) = channel();
     let mut log = Following::of(folder, source, None, move || {
-        let _ = opens.send(());
+        opens.send(()).unwrap();
         drop(held.lock().unwrap());
     });
     opened.recv_timeout(PATIENCE).unwrap();

@@ -134,10 +134,9 @@ impl Rotated {
     /// written to later. A copy of `other` was written before that was truncated.
     fn comes_after(&self, other: &Open) -> io::Result<bool> {
         let other = other.file.metadata()?;
-        let is_younger = match (self.metadata.created(), other.created()) {
-            (Ok(own), Ok(others)) => own >= others,
-            _ => false,
-        };
+        // Where the file system does not know, the file is rather read early than not at all.
+        let births = self.metadata.created().ok().zip(other.created().ok());
+        let is_younger = births.is_some_and(|(own, others)| own >= others);
         Ok(is_younger && self.metadata.modified()? > other.modified()?)
     }
 }
